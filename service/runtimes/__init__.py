@@ -1,0 +1,1 @@
+"""What turns passages into an answer: one adapter per file, behind one streaming interface."""

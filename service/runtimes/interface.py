@@ -1,0 +1,89 @@
+"""The seam for runtimes: sources and a question in, a stream of text and quotes out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from vectorstore.types import Passage
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A retrieved passage under the number by which the answer cites it (from 1)."""
+
+    number: int
+    passage: Passage
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One earlier message of the conversation."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRequest:
+    """What a runtime gets: untrusted passages, apart from the instructions. `sentences` bounds a quoted answer."""
+
+    question: str
+    sources: Sequence[Source]
+    history: Sequence[Turn] = ()
+    sentences: int = 2
+    max_tokens: int = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The next piece of the answer. May hold markers like [2]; the engine checks each against the sources."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """Says that what was just streamed is taken word for word from a source: characters [start, end) of its passage's
+    text."""
+
+    number: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The last item of every complete stream. `reason` 'refused' means that the sources do not answer."""
+
+    reason: Literal["stop", "length", "refused"]
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+
+
+Piece = Text | Quote | End
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """Which model answers: for the audit record and for people. `digest` identifies the weights."""
+
+    name: str
+    runtime: str
+    digest: str
+    context_tokens: int | None
+
+
+class Runtime(Protocol):
+    """Generates an answer. Closing the iterator early cancels the work where it runs, the model server included."""
+
+    async def card(self) -> ModelCard:
+        """The model in use, verified to run inside the network; raises ModelUnavailable or ModelRefused."""
+
+    async def fit(self, request: AnswerRequest) -> AnswerRequest:
+        """The same request with as many of its sources as the context window holds, best first, never a cut one."""
+
+    def stream(self, request: AnswerRequest) -> AsyncIterator[Piece]:
+        """Yields pieces and, last, exactly one End. A stream that cannot be completed raises ModelUnavailable."""

@@ -1,0 +1,1 @@
+"""Text becomes unit vectors: one adapter per file, behind one interface."""
