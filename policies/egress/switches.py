@@ -1,0 +1,33 @@
+"""Every dependency's telemetry and offline switch in one table, set before anything else is imported."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """One environment variable and what it stops."""
+
+    dependency: str
+    variable: str
+    value: str
+    why: str
+
+
+SWITCHES: tuple[Switch, ...] = (
+    Switch("chromadb", "ANONYMIZED_TELEMETRY", "False", "sends usage events to its vendor"),
+    Switch("onnxruntime", "ORT_DISABLE_TELEMETRY", "1", "looks up its vendor's host on import and writes a database under home"),
+    Switch("fastapi", "OTEL_SDK_DISABLED", "true", "records query strings and exceptions once a provider is set"),
+    Switch("huggingface-hub", "HF_HUB_OFFLINE", "1", "asks the hub about models that are on disk"),
+    Switch("huggingface-hub", "HF_HUB_DISABLE_TELEMETRY", "1", "sends usage with each request to the hub"),
+    Switch("transformers", "TRANSFORMERS_OFFLINE", "1", "asks the hub about models that are on disk"),
+    Switch("several", "DO_NOT_TRACK", "1", "the common switch, honoured by some"),
+)
+
+
+def set_switches() -> None:
+    """Sets every switch in this process's environment, for itself and its children."""
+    for switch in SWITCHES:
+        os.environ[switch.variable] = switch.value
