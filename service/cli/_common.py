@@ -1,0 +1,64 @@
+"""Options that many commands share, and the call that carries an operation out with Ctrl-C heeded."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from service.operations.registry import Emit, Result
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="The data directory. [INHOUSE_DATA_DIR; else in your data home]"),
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="The settings. [INHOUSE_CONFIG; else inhouse.toml in the data directory]"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+AsOption = Annotated[
+    str | None,
+    typer.Option("--as", metavar="PERSON", help="Act as this person; recorded. Without it, as the local owner."),
+]
+KnowledgeBaseOption = Annotated[str | None, typer.Option("--kb", help="Only in this knowledge base.")]
+
+
+def directory_of(data: Path | None) -> Path:
+    """The data directory that the options and the environment name."""
+    from service.settings import data_directory
+
+    return data_directory(data)
+
+
+def perform(
+    data: Path | None, config: Path | None, name: str, request: Mapping[str, Any], emit: Emit = lambda event: None
+) -> Result:
+    """Runs an operation wherever the data is. The first Ctrl-C asks it to end after its current step, the second ends
+    this process at once."""
+    from service.operations.run import run
+
+    stop = threading.Event()
+    with _interrupt_sets(stop):
+        return run(directory_of(data), name, request, config=config, emit=emit, stop=stop)
+
+
+@contextmanager
+def _interrupt_sets(stop: threading.Event) -> Iterator[None]:
+    def handle(signum: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

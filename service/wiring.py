@@ -1,0 +1,215 @@
+"""Settings become objects: everything that one data directory needs, each made when it is first asked for."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from policies.audit.log import AuditLog
+from policies.errors import DataDirectoryError
+from policies.identity import LOCAL_OWNER_ID, Principal
+
+if TYPE_CHECKING:
+    from ingest.pipeline import Pipeline
+    from ingest.runs import RunStore
+    from policies.access.engine import PolicyEngine
+    from policies.credentials import KeyStore
+    from policies.people import PeopleStore
+    from service.answer.engine import AnswerEngine
+    from service.runtimes.interface import Runtime
+    from service.settings import Settings
+    from vectorstore.embedders.interface import Embedder
+    from vectorstore.search import Search
+    from vectorstore.store import Store
+
+T = TypeVar("T")
+
+
+class Installation:
+    """One data directory, opened by the process that owns it. Closing it closes what was opened.
+
+    `serving` says that this process answers people while it ingests: embedding for ingest then runs in a process of its
+    own at lower priority, and coroutines run on the service's loop.
+    """
+
+    def __init__(self, directory: Path, settings: Settings, *, serving: bool = False) -> None:
+        self.directory = directory
+        self.settings = settings
+        self.serving = serving
+        self.run_coroutine: Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any] = _run_alone
+        self.ingest_lock = threading.Lock()
+        self._making = threading.RLock()
+
+    @cached_property
+    def audit(self) -> AuditLog:
+        """The audit log of this directory."""
+        return AuditLog(self.directory / "audit", file_bytes=self.settings.audit.file_mb * 2**20)
+
+    @cached_property
+    def people(self) -> PeopleStore:
+        """The people who may ask, and what they hold."""
+        from policies.people import PeopleStore
+
+        return PeopleStore(self.directory / "people.db")
+
+    @cached_property
+    def keys(self) -> KeyStore:
+        """API keys."""
+        from policies.credentials import KeyStore
+
+        return KeyStore(self.people)
+
+    @cached_property
+    def policies(self) -> PolicyEngine:
+        """The policy set in force; what it reports as errors becomes events."""
+        from policies.access.engine import PolicyEngine
+        from policies.audit.events import EventTag
+
+        def report(message: str) -> None:
+            self.audit.append(EventTag.POLICY_ERROR, "system", {"error": message})
+
+        access = self.settings.access
+        return PolicyEngine(access.policies, access.classifications, on_error=report)
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The embedder that questions, and outside the service documents too, go through."""
+        return make_embedder(self.directory, self.settings)
+
+    @cached_property
+    def ingest_embedder(self) -> Embedder:
+        """The embedder that documents go through."""
+        if not self.serving:
+            return self.embedder
+        from ingest.embedding_process import ProcessEmbedder
+
+        return ProcessEmbedder(embedder_words(self.directory, self.settings))
+
+    @cached_property
+    def store(self) -> Store:
+        """The store, opened with this embedder's fingerprint and recovered from whatever was cut off."""
+        from vectorstore.store import Store
+
+        return Store.open(self.directory, self.embedder.fingerprint)
+
+    @cached_property
+    def search(self) -> Search:
+        """Retrieval over the store."""
+        from vectorstore.search import Search
+
+        with self._making:
+            return Search(self.store, self.embedder)
+
+    @cached_property
+    def runs(self) -> RunStore:
+        """Reports of ingest runs, and the quarantine."""
+        from ingest.runs import RunStore
+
+        return RunStore(self.directory / "runs.db")
+
+    @cached_property
+    def runtime(self) -> Runtime:
+        """What turns passages into answers."""
+        return make_runtime(self.settings, self.embedder)
+
+    @cached_property
+    def engine(self) -> AnswerEngine:
+        """The answer engine."""
+        from service.answer.engine import AnswerEngine
+
+        with self._making:
+            return AnswerEngine(self)
+
+    def pipeline(self) -> Pipeline:
+        """A pipeline for one run."""
+        from service.ingesting import make_pipeline
+
+        return make_pipeline(self)
+
+    def principal(self, person: str | None) -> Principal:
+        """The person named by whoever owns the directory, else the local owner. Raises NotFoundError."""
+        return self.people.principal(person or LOCAL_OWNER_ID)
+
+    def close(self) -> None:
+        """Closes what was opened, and nothing else."""
+        for name in ("store", "ingest_embedder", "runs", "people", "audit"):
+            opened = self.__dict__.pop(name, None)
+            close = getattr(opened, "close", None)
+            if close is not None:
+                close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def granted_cores() -> int:
+    """The cores that this process may run on, which a container or a scheduler may have cut."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def embedder_words(directory: Path, settings: Settings) -> Mapping[str, Any]:
+    """What `load_embedder` needs, as plain words that can cross to another process."""
+    embedding = settings.embedding
+    model = embedding.model or directory / "models" / embedding.kind
+    return {"kind": embedding.kind, "model": str(model), "threads": embedding.threads or granted_cores()}
+
+
+def make_embedder(directory: Path, settings: Settings) -> Embedder:
+    """The embedder that settings name; raises SettingsError or DataDirectoryError with the command that mends it."""
+    from vectorstore.embedders.factory import load_embedder
+
+    words = embedder_words(directory, settings)
+    if words["kind"] == "onnx" and not Path(words["model"]).is_dir():
+        raise DataDirectoryError(
+            f"the embedding model is not in {directory}", hint=f"Build it: inhouse init --data {directory}"
+        )
+    return load_embedder(words["kind"], model=Path(words["model"]), threads=words["threads"])
+
+
+def make_runtime(settings: Settings, embedder: Embedder) -> Runtime:
+    """The runtime that settings name."""
+    if settings.runtime.kind == "ollama":
+        return _make_ollama(settings)
+    from service.runtimes.extractive import ExtractiveRuntime
+
+    return ExtractiveRuntime(embedder, sentences=settings.answer.sentences, threshold=settings.answer.threshold)
+
+
+def _make_ollama(settings: Settings) -> Runtime:
+    from service.answer.prompts import messages
+    from service.runtimes.ollama import OllamaRuntime
+
+    chosen = settings.runtime
+    assert chosen.model is not None
+    return OllamaRuntime(
+        model=chosen.model,
+        url=chosen.url,
+        render=messages,
+        allowed_hosts=chosen.allowed_hosts,
+        digest=chosen.digest,
+        require_cloud_disabled=chosen.require_cloud_disabled,
+        context_tokens=chosen.context_tokens,
+        max_answer_tokens=chosen.max_answer_tokens,
+        keep_alive=chosen.keep_alive,
+        start_seconds=chosen.start_seconds,
+        token_seconds=chosen.token_seconds,
+        total_seconds=chosen.total_seconds,
+    )
+
+
+def _run_alone(start: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    import asyncio
+
+    return asyncio.run(start())
