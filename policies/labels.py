@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NewType
 
 import rfc8785
@@ -17,22 +17,21 @@ class AccessClass:
 
     `kb` is the knowledge base, `classification` a name of the ordered classifications in settings, `groups` the groups
     that may read (never empty; `everyone` stands for all), `owner` the id of the person or team that answers for it.
+    `id` is a stable name: SHA-256 over the RFC 8785 form of the other fields, 128 bits of it in hex.
     """
 
     kb: str
     classification: str
     groups: frozenset[str]
     owner: str
+    id: AccessClassId = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not (self.kb and self.classification and self.groups and self.owner and all(self.groups)):
             raise ValueError("a label needs kb, classification, at least one group, and owner, none of them empty")
-
-    @property
-    def id(self) -> AccessClassId:
-        """A stable name: SHA-256 over the RFC 8785 form of the fields, 128 bits of it in hex."""
         form = {"kb": self.kb, "classification": self.classification, "groups": sorted(self.groups), "owner": self.owner}
-        return AccessClassId("ac-" + hashlib.sha256(rfc8785.dumps(form)).hexdigest()[:32])
+        digest = hashlib.sha256(rfc8785.dumps(form)).hexdigest()
+        object.__setattr__(self, "id", AccessClassId("ac-" + digest[:32]))
 
 
 @dataclass(frozen=True, slots=True)

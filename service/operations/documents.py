@@ -1,0 +1,134 @@
+"""Documents: listed, shown and removed, each as the person that asks may."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from policies.access.actions import Action
+from policies.access.scope import AccessScope
+from policies.audit.events import EventTag
+from policies.errors import AccessDenied
+from policies.identity import Principal
+from service.operations.registry import Emit, Operation, Result
+from service.wiring import Installation
+from vectorstore.types import Document, DocumentId
+
+
+class ListDocuments(BaseModel):
+    """Documents of one knowledge base or of all, whose path starts with `prefix`; `after` is the last id of the page before."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    as_person: str | None = None
+    kb: str | None = None
+    prefix: str | None = None
+    after: str | None = None
+    limit: int = Field(100, ge=1, le=10_000)
+
+
+class OneDocument(BaseModel):
+    """A document by id; `text` asks for its parsed text too."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str
+    as_person: str | None = None
+    text: bool = False
+
+
+class RemoveDocuments(BaseModel):
+    """Documents by id."""
+
+    model_config = ConfigDict(extra="forbid")
+    ids: list[str] = Field(min_length=1)
+    as_person: str | None = None
+
+
+def scope_for(installation: Installation, principal: Principal, action: Action) -> AccessScope:
+    """The access classes on which the principal may do `action`."""
+    return installation.policies.scope(principal, action, installation.store.access_classes())
+
+
+def list_documents(installation: Installation, request: ListDocuments, emit: Emit, stop: threading.Event) -> Result:
+    """The documents that the person may retrieve."""
+    principal = installation.principal(request.as_person)
+    found = installation.store.documents(
+        scope_for(installation, principal, Action.RETRIEVE),
+        kb=request.kb,
+        prefix=request.prefix,
+        after=DocumentId(request.after) if request.after else None,
+        limit=request.limit,
+    )
+    return {"documents": [described(document) for document in found]}
+
+
+def show(installation: Installation, request: OneDocument, emit: Emit, stop: threading.Event) -> Result:
+    """One document; a forbidden one looks like an absent one. Its text needs `open`, and is recorded before it is shown."""
+    principal = installation.principal(request.as_person)
+    return view(installation, principal, DocumentId(request.id), text=request.text)
+
+
+def view(installation: Installation, principal: Principal, document: DocumentId, *, text: bool) -> Result:
+    """What `principal` may see of one document. Raises NotFoundError for absent and forbidden alike."""
+    action = Action.OPEN if text else Action.RETRIEVE
+    scope = scope_for(installation, principal, action)
+    found = installation.store.document(scope, document)
+    result: dict[str, Any] = {"document": described(found)}
+    if text:
+        body, pages = installation.store.document_text(scope, document)
+        result["text"] = body
+        result["pages"] = [{"number": page.number, "start": page.start, "end": page.end} for page in pages]
+        installation.audit.append(
+            EventTag.DOCUMENT_VIEWED, principal.id, {"document": found.id, "version": found.version, "path": found.path}
+        )
+    return result
+
+
+def remove(installation: Installation, request: RemoveDocuments, emit: Emit, stop: threading.Event) -> Result:
+    """Removes documents that the person may retrieve and may erase; all of them or none."""
+    principal = installation.principal(request.as_person)
+    readable = scope_for(installation, principal, Action.RETRIEVE)
+    erasable = scope_for(installation, principal, Action.ERASE)
+    found = [installation.store.document(readable, DocumentId(identifier)) for identifier in request.ids]
+    for document in found:
+        if document.access.id not in erasable.classes:
+            raise AccessDenied(
+                f"{principal.id} may not remove {document.path}", hint="A steward of this knowledge base may."
+            )
+    for document in found:
+        installation.audit.append(
+            EventTag.DOCUMENT_REMOVED,
+            principal.id,
+            {"document": document.id, "version": document.version, "path": document.path, "reason": "asked for"},
+        )
+    removed = installation.store.remove([document.id for document in found])
+    return {"removed": removed, "documents": [described(document) for document in found]}
+
+
+def described(document: Document) -> Result:
+    """A document as JSON, without its text."""
+    return {
+        "id": document.id,
+        "path": document.path,
+        "title": document.title,
+        "version": document.version,
+        "kb": document.access.kb,
+        "classification": document.access.classification,
+        "groups": sorted(document.access.groups),
+        "owner": document.access.owner,
+        "media_type": document.media_type,
+        "pages": document.pages,
+        "passages": document.passages,
+        "size": document.size,
+        "sha256": document.content_sha256,
+        "indexed_at": document.created_at,
+        "source": document.source,
+    }
+
+
+OPERATIONS = {
+    "documents.list": Operation(ListDocuments, list_documents),
+    "documents.remove": Operation(RemoveDocuments, remove),
+    "documents.show": Operation(OneDocument, show),
+}

@@ -1,0 +1,84 @@
+"""API keys: made for a person, shown once, stored hashed."""
+
+from __future__ import annotations
+
+import datetime
+import threading
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from policies.audit.events import EventTag
+from policies.credentials import KeyRecord
+from policies.identity import LOCAL_OWNER_ID
+from service.operations.registry import Emit, Operation, Result
+from service.wiring import Installation
+
+
+class CreateKey(BaseModel):
+    """A key for a person; `days` from now it expires."""
+
+    model_config = ConfigDict(extra="forbid")
+    person: str
+    days: int = Field(90, ge=1, le=3660)
+
+
+class OneKey(BaseModel):
+    """A key by its id, which is not its secret."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str
+
+
+class AllKeys(BaseModel):
+    """Keys of one person, or of all."""
+
+    model_config = ConfigDict(extra="forbid")
+    person: str | None = None
+
+
+def create(installation: Installation, request: CreateKey, emit: Emit, stop: threading.Event) -> Result:
+    """Makes a key; its secret is in the result, once, and nowhere else."""
+    expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=request.days)
+    record, secret = installation.keys.create(request.person, expires)
+    try:
+        installation.audit.append(
+            EventTag.KEY_CREATED, LOCAL_OWNER_ID, {"key": record.id, "person": record.person, "expires": record.expires}
+        )
+    except BaseException:
+        # A key that the log does not know must not work.
+        installation.keys.revoke(record.id)
+        raise
+    return {"key": described(record), "secret": secret}
+
+
+def list_keys(installation: Installation, request: AllKeys, emit: Emit, stop: threading.Event) -> Result:
+    """Keys without their secrets."""
+    if request.person is not None:
+        installation.people.show(request.person)
+    keys = installation.keys.list()
+    return {"keys": [described(key) for key in keys if request.person in (None, key.person)]}
+
+
+def revoke(installation: Installation, request: OneKey, emit: Emit, stop: threading.Event) -> Result:
+    """Revokes a key: it is refused from the next request on."""
+    installation.audit.append(EventTag.KEY_REVOKED, LOCAL_OWNER_ID, {"key": request.id})
+    installation.keys.revoke(request.id)
+    return {"revoked": request.id}
+
+
+def described(key: KeyRecord) -> Result:
+    """A key as JSON, without its secret."""
+    return {
+        "id": key.id,
+        "person": key.person,
+        "created": key.created,
+        "expires": key.expires,
+        "revoked": key.revoked,
+    }
+
+
+OPERATIONS = {
+    "keys.create": Operation(CreateKey, create),
+    "keys.list": Operation(AllKeys, list_keys),
+    "keys.revoke": Operation(OneKey, revoke),
+}

@@ -1,0 +1,100 @@
+"""People: who may ask, with which groups, clearance and roles."""
+
+from __future__ import annotations
+
+import threading
+
+from pydantic import BaseModel, ConfigDict
+
+from policies.audit.events import EventTag
+from policies.errors import UsageError
+from policies.identity import LOCAL_OWNER_ID, Role
+from policies.people import Person
+from service.operations.registry import Emit, Operation, Result
+from service.wiring import Installation
+
+
+class AddPerson(BaseModel):
+    """A new person."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str
+    name: str
+    groups: tuple[str, ...] = ()
+    clearance: str
+    roles: tuple[Role, ...] = (Role.USER,)
+
+
+class OnePerson(BaseModel):
+    """A person by id."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str
+
+
+class AllPeople(BaseModel):
+    """No choice to make."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def add(installation: Installation, request: AddPerson, emit: Emit, stop: threading.Event) -> Result:
+    """Adds a person; the record is written first, so that nobody is there whom the log does not know."""
+    levels = installation.settings.access.classifications
+    if request.clearance not in levels:
+        raise UsageError(f"there is no clearance {request.clearance!r}", hint=f"One of: {', '.join(levels)}.")
+    installation.people.check_new(request.id, request.name, request.groups)
+    installation.audit.append(
+        EventTag.PERSON_ADDED,
+        LOCAL_OWNER_ID,
+        {
+            "person": request.id,
+            "groups": sorted(request.groups),
+            "clearance": request.clearance,
+            "roles": sorted(request.roles),
+        },
+    )
+    person = installation.people.add(request.id, request.name, request.groups, request.clearance, request.roles)
+    return {"person": described(person)}
+
+
+def list_people(installation: Installation, request: AllPeople, emit: Emit, stop: threading.Event) -> Result:
+    """Every person, disabled ones too."""
+    return {"people": [described(person) for person in installation.people.list()]}
+
+
+def show(installation: Installation, request: OnePerson, emit: Emit, stop: threading.Event) -> Result:
+    """One person with their keys."""
+    from service.operations.keys import described as described_key
+
+    person = installation.people.show(request.id)
+    keys = [described_key(key) for key in installation.keys.list() if key.person == request.id]
+    return {"person": described(person), "keys": keys}
+
+
+def disable(installation: Installation, request: OnePerson, emit: Emit, stop: threading.Event) -> Result:
+    """Disables a person: every credential of theirs is refused from the next request on."""
+    installation.people.show(request.id)
+    installation.audit.append(EventTag.PERSON_DISABLED, LOCAL_OWNER_ID, {"person": request.id})
+    installation.people.disable(request.id)
+    return {"person": described(installation.people.show(request.id))}
+
+
+def described(person: Person) -> Result:
+    """A person as JSON."""
+    return {
+        "id": person.id,
+        "name": person.name,
+        "groups": sorted(person.groups),
+        "clearance": person.clearance,
+        "roles": sorted(person.roles),
+        "disabled": person.disabled,
+    }
+
+
+OPERATIONS = {
+    "people.add": Operation(AddPerson, add),
+    "people.disable": Operation(OnePerson, disable),
+    "people.list": Operation(AllPeople, list_people),
+    "people.show": Operation(OnePerson, show),
+}

@@ -1,0 +1,88 @@
+"""Search: the passages alone, best first."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from policies.access.actions import Action
+from policies.audit.events import EventTag
+from policies.identity import Principal
+from service.operations.documents import scope_for
+from service.operations.registry import Emit, Operation, Result
+from service.wiring import Installation
+from vectorstore.types import Hit
+
+FORM = 1
+"""The version of the JSON contract below; a change that breaks a reader raises it."""
+
+
+class SearchRequest(BaseModel):
+    """One question, or a batch of them, answered in order as events."""
+
+    model_config = ConfigDict(extra="forbid")
+    text: str | None = Field(None, min_length=1)
+    batch: list[BatchLine] | None = None
+    as_person: str | None = None
+    kb: str | None = None
+    limit: int = Field(10, ge=1, le=100)
+
+
+class BatchLine(BaseModel):
+    """A line of a batch: the id comes back with the result."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str
+    text: str = Field(min_length=1)
+
+
+def search(installation: Installation, request: SearchRequest, emit: Emit, stop: threading.Event) -> Result:
+    """The passages that the person may retrieve; each search is recorded before its hits leave."""
+    principal = installation.principal(request.as_person)
+    if request.batch is None:
+        return {"version": FORM, "hits": found(installation, principal, request.text or "", request.kb, request.limit)}
+    for line in request.batch:
+        if stop.is_set():
+            break
+        hits = found(installation, principal, line.text, request.kb, request.limit)
+        emit({"line": {"version": FORM, "id": line.id, "hits": hits}})
+    return {"version": FORM, "lines": len(request.batch)}
+
+
+def found(installation: Installation, principal: Principal, text: str, kb: str | None, limit: int) -> list[Result]:
+    """The hits of one search as JSON; the record is durable before they are returned."""
+    scope = scope_for(installation, principal, Action.RETRIEVE)
+    hits = installation.search.search(text, scope, limit=limit, kb=kb).hits
+    installation.audit.append(
+        EventTag.SEARCH_RUN,
+        principal.id,
+        {
+            "policy": scope.policy_hash,
+            "passages": [hit.passage.id for hit in hits],
+            "contents": [hit.passage.content_sha256 for hit in hits],
+        },
+    )
+    return described(hits)
+
+
+def described(hits: Sequence[Hit]) -> list[Result]:
+    """Hits as JSON."""
+    return [
+        {
+            "document": hit.passage.document,
+            "version": hit.passage.version,
+            "path": hit.passage.path,
+            "title": hit.passage.title,
+            "page": hit.passage.page,
+            "start": hit.passage.start,
+            "end": hit.passage.end,
+            "score": round(hit.score, 6),
+            "text": hit.passage.text,
+        }
+        for hit in hits
+    ]
+
+
+OPERATIONS = {"search": Operation(SearchRequest, search)}
