@@ -58,11 +58,13 @@ def holder(directory: Path) -> Holder | None:
 
 
 def _describe(directory: Path, command: str) -> None:
-    text = json.dumps({
-        "process": os.getpid(),
-        "command": command,
-        "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    })
+    text = json.dumps(
+        {
+            "process": os.getpid(),
+            "command": command,
+            "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+    )
     try:
         target = directory / "lock.json"
         target.touch(mode=0o600)

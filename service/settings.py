@@ -158,9 +158,7 @@ def data_directory(given: Path | None, environment: Mapping[str, str] = os.envir
     return Path(home) / "inhouse"
 
 
-def load_settings(
-    data: Path, config: Path | None = None, environment: Mapping[str, str] = os.environ
-) -> Settings:
+def load_settings(data: Path, config: Path | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
     """Settings from the file (`--config`, else INHOUSE_CONFIG, else `inhouse.toml` in the data directory if it is
     there) with `INHOUSE_GROUP__NAME` variables on top. Raises SettingsError for an unknown name in either, a wrong
     type, or an unreadable file."""

@@ -67,9 +67,7 @@ class PolicyEngine:
         allowed = frozenset(one.id for one in asked if isinstance(verdicts[one.id], Allow))
         return AccessScope(principal.id, allowed, self.hash)
 
-    def _verdicts(
-        self, principal: Principal, action: Action, classes: Sequence[AccessClass]
-    ) -> dict[AccessClassId, Verdict]:
+    def _verdicts(self, principal: Principal, action: Action, classes: Sequence[AccessClass]) -> dict[AccessClassId, Verdict]:
         key = ((principal.id, principal.groups, principal.clearance, frozenset(principal.roles)), action)
         with self._lock:
             known = self._cache.pop(key, {})
@@ -80,17 +78,17 @@ class PolicyEngine:
         if missing:
             fresh = self._evaluate(principal, action, missing)
             # An error may pass, so only verdicts that a policy gave are kept.
-            known.update({
-                one.id: verdict
-                for one, verdict in zip(missing, fresh, strict=True)
-                if not (isinstance(verdict, Deny) and verdict.reason.startswith("error"))
-            })
+            known.update(
+                {
+                    one.id: verdict
+                    for one, verdict in zip(missing, fresh, strict=True)
+                    if not (isinstance(verdict, Deny) and verdict.reason.startswith("error"))
+                }
+            )
             return {**known, **{one.id: verdict for one, verdict in zip(missing, fresh, strict=True)}}
         return known
 
-    def _evaluate(
-        self, principal: Principal, action: Action, classes: Sequence[AccessClass | None]
-    ) -> list[Verdict]:
+    def _evaluate(self, principal: Principal, action: Action, classes: Sequence[AccessClass | None]) -> list[Verdict]:
         if principal.clearance not in self._ranks:
             return [self._error(f"{principal.id} has the unknown clearance {principal.clearance!r}")] * len(classes)
         known = [one for one in classes if one is None or one.classification in self._ranks]
@@ -127,12 +125,14 @@ class PolicyEngine:
                         owner=one.owner,
                     )
                 )
-            requests.append({
-                "principal": person,
-                "action": {"type": "Action", "id": action.value},
-                "resource": resource,
-                "context": {},
-            })
+            requests.append(
+                {
+                    "principal": person,
+                    "action": {"type": "Action", "id": action.value},
+                    "resource": resource,
+                    "context": {},
+                }
+            )
         parsed = cedarpy.Entities.from_json_str(json.dumps(entities), schema=self._schema)
         return iter(cedarpy.is_authorized_batch(requests, self._policies, parsed, schema=self._schema))
 

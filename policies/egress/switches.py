@@ -18,7 +18,9 @@ class Switch:
 
 SWITCHES: tuple[Switch, ...] = (
     Switch("chromadb", "ANONYMIZED_TELEMETRY", "False", "sends usage events to its vendor"),
-    Switch("onnxruntime", "ORT_DISABLE_TELEMETRY", "1", "looks up its vendor's host on import and writes a database under home"),
+    Switch(
+        "onnxruntime", "ORT_DISABLE_TELEMETRY", "1", "looks up its vendor's host on import and writes a database under home"
+    ),
     Switch("fastapi", "OTEL_SDK_DISABLED", "true", "records query strings and exceptions once a provider is set"),
     Switch("huggingface-hub", "HF_HUB_OFFLINE", "1", "asks the hub about models that are on disk"),
     Switch("huggingface-hub", "HF_HUB_DISABLE_TELEMETRY", "1", "sends usage with each request to the hub"),

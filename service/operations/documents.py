@@ -93,9 +93,7 @@ def remove(installation: Installation, request: RemoveDocuments, emit: Emit, sto
     found = [installation.store.document(readable, DocumentId(identifier)) for identifier in request.ids]
     for document in found:
         if document.access.id not in erasable.classes:
-            raise AccessDenied(
-                f"{principal.id} may not remove {document.path}", hint="A steward of this knowledge base may."
-            )
+            raise AccessDenied(f"{principal.id} may not remove {document.path}", hint="A steward of this knowledge base may.")
     for document in found:
         installation.audit.append(
             EventTag.DOCUMENT_REMOVED,
