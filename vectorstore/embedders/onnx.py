@@ -109,9 +109,7 @@ class OnnxEmbedder:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(
-            str(model / name), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = onnxruntime.InferenceSession(str(model / name), options, providers=["CPUExecutionProvider"])
         self._cutting = Tokenizer.from_file(str(model / _TOKENIZER))
         self._cutting.enable_truncation(WINDOW)
         self._cutting.no_padding()

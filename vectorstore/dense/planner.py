@@ -1,0 +1,53 @@
+"""Chooses how to find the nearest permitted vectors: exactly where they are few enough, else through the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from vectorstore.dense.exact import ExactVectors
+from vectorstore.dense.interface import Scored, VectorKeeper
+from vectorstore.types import PassageId, Vectors
+
+EXACT_ROWS = 300_000
+"""Exact scoring of this many rows of 384 takes about as long on two cores as over-fetching from the graph
+(bench/search.py)."""
+
+_OVER_FETCH = 3
+
+
+class DensePlanner:
+    """Never returns a row outside the permitted classes, nor fewer than asked for while permitted ones are left."""
+
+    def __init__(
+        self,
+        exact: ExactVectors,
+        keeper: VectorKeeper,
+        knowledge_bases: Callable[[frozenset[int] | None], Sequence[str]],
+        *,
+        exact_rows: int = EXACT_ROWS,
+    ) -> None:
+        self._exact = exact
+        self._keeper = keeper
+        self._knowledge_bases = knowledge_bases
+        self._exact_rows = exact_rows
+
+    def search(self, query: Vectors, classes: frozenset[int] | None, count: int) -> Scored:
+        """The `count` best permitted rows."""
+        if self._exact.permitted(classes) <= self._exact_rows:
+            return self._exact.search(query, classes, count)
+        found = [hit for kb in self._knowledge_bases(classes) for hit in self._from_graph(kb, query, classes, count)]
+        return sorted(found, key=lambda hit: (-hit[1], hit[0]))[:count]
+
+    def cosines(self, query: Vectors, ids: Sequence[PassageId]) -> dict[PassageId, float]:
+        """Always exact."""
+        return self._exact.cosines(query, ids)
+
+    def _from_graph(self, kb: str, query: Vectors, classes: frozenset[int] | None, count: int) -> Scored:
+        wanted = count * _OVER_FETCH
+        while True:
+            nearest = self._keeper.nearest(kb, query, wanted)
+            known = self._exact.class_of([one for one, _ in nearest])
+            kept = [hit for hit in nearest if hit[0] in known and (classes is None or known[hit[0]] in classes)]
+            if len(kept) >= count or len(nearest) < wanted:
+                return kept[:count]
+            wanted *= 4

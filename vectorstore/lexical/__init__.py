@@ -1,0 +1,1 @@
+"""Words: BM25 over the permitted passages."""
