@@ -93,12 +93,15 @@ class ExactVectors:
         with self._lock:
             rows = self._rows_of(wanted)
             rows = rows[self._alive[rows]]
-            found = {PassageId(int(one)): float(score) for one, score in zip(self._ids[rows], self._matrix[rows] @ vector)}
+            found = {
+                PassageId(int(one)): float(score)
+                for one, score in zip(self._ids[rows], self._matrix[rows] @ vector, strict=True)
+            }
             tail_ids, _, tail_vectors = self._tail_arrays()
         places = np.flatnonzero(np.isin(tail_ids, wanted))
         if len(places):
             scores = tail_vectors[places] @ vector
-            found.update({PassageId(int(one)): float(score) for one, score in zip(tail_ids[places], scores)})
+            found.update({PassageId(int(one)): float(score) for one, score in zip(tail_ids[places], scores, strict=True)})
         return found
 
     def class_of(self, ids: Sequence[PassageId]) -> dict[PassageId, int]:
@@ -107,7 +110,7 @@ class ExactVectors:
         with self._lock:
             rows = self._rows_of(wanted)
             rows = rows[self._alive[rows]]
-            found = {PassageId(int(one)): int(number) for one, number in zip(self._ids[rows], self._classes[rows])}
+            found = {PassageId(int(one)): int(number) for one, number in zip(self._ids[rows], self._classes[rows], strict=True)}
             tail_ids, tail_classes, _ = self._tail_arrays()
         places = np.flatnonzero(np.isin(tail_ids, wanted))
         found.update({PassageId(int(tail_ids[place])): int(tail_classes[place]) for place in places})
@@ -205,9 +208,10 @@ class ExactVectors:
         selection = self._selections.get(classes)
         if selection is None:
             starts, ends = self._runs(classes)
-            rows = np.concatenate([np.arange(start, end) for start, end in zip(starts, ends)]) if len(starts) else starts
+            runs = list(zip(starts.tolist(), ends.tolist(), strict=True))
+            rows = np.concatenate([np.arange(start, end) for start, end in runs]) if runs else starts
             dead = ~self._alive[rows]
-            selection = (list(zip(starts.tolist(), ends.tolist())), self._ids[rows], dead if dead.any() else None, len(rows))
+            selection = (runs, self._ids[rows], dead if dead.any() else None, len(rows))
             if len(self._selections) >= _CACHED_SELECTIONS:
                 self._selections.pop(next(iter(self._selections)))
             self._selections[classes] = selection
