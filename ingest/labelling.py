@@ -67,6 +67,10 @@ class LabelRules:
             raise _wrong(path, "there is no [[rule]]", "Without one every document would be quarantined.")
         return cls(rules, collections)
 
+    def classes(self) -> list[AccessClass]:
+        """Every access class that a rule can give."""
+        return list(dict.fromkeys(access for _, access in self._rules))
+
     def label(self, relative: str) -> AccessClass | None:
         """The access class of a file by its path relative to the folder, or None where no rule matches."""
         found = None

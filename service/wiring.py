@@ -15,9 +15,9 @@ from policies.errors import DataDirectoryError
 from policies.identity import LOCAL_OWNER_ID, Principal
 
 if TYPE_CHECKING:
-    from ingest.pipeline import Pipeline
     from ingest.runs import RunStore
     from policies.access.engine import PolicyEngine
+    from policies.access.scope import AccessScope
     from policies.credentials import KeyStore
     from policies.people import PeopleStore
     from service.answer.engine import AnswerEngine
@@ -68,6 +68,7 @@ class Installation:
     def policies(self) -> PolicyEngine:
         """The policy set in force; what it reports as errors becomes events."""
         from policies.access.engine import PolicyEngine
+    from policies.access.scope import AccessScope
         from policies.audit.events import EventTag
 
         def report(message: str) -> None:
@@ -120,16 +121,24 @@ class Installation:
     @cached_property
     def engine(self) -> AnswerEngine:
         """The answer engine."""
-        from service.answer.engine import AnswerEngine
+        from policies.access.actions import Action
+        from service.answer.engine import AnswerEngine, AnswerOptions
 
+        def permit(principal: Principal) -> AccessScope:
+            return self.policies.scope(principal, Action.RETRIEVE, self.store.access_classes())
+
+        options = self.settings.answer
         with self._making:
-            return AnswerEngine(self)
-
-    def pipeline(self) -> Pipeline:
-        """A pipeline for one run."""
-        from service.ingesting import make_pipeline
-
-        return make_pipeline(self)
+            return AnswerEngine(
+                permit=permit,
+                search=self.search,
+                fetch=self.store.fetch,
+                runtime=self.runtime,
+                record=self.audit.append,
+                options=AnswerOptions(
+                    options.passages, options.sentences, options.threshold, self.settings.audit.questions == "text"
+                ),
+            )
 
     def principal(self, person: str | None) -> Principal:
         """The person named by whoever owns the directory, else the local owner. Raises NotFoundError."""
@@ -182,7 +191,7 @@ def make_runtime(settings: Settings, embedder: Embedder) -> Runtime:
         return _make_ollama(settings)
     from service.runtimes.extractive import ExtractiveRuntime
 
-    return ExtractiveRuntime(embedder, sentences=settings.answer.sentences, threshold=settings.answer.threshold)
+    return ExtractiveRuntime(embedder)
 
 
 def _make_ollama(settings: Settings) -> Runtime:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from policies.access.scope import Scope
 from vectorstore.embedders.interface import Embedder
 from vectorstore.fusion import fuse
-from vectorstore.lexical.analysis import bound, query_terms
+from vectorstore.lexical.analysis import bound, idf, query_terms
 from vectorstore.store import Store
 from vectorstore.types import Hit, SearchResult
 
@@ -27,7 +27,7 @@ class Search:
         """
         classes = self._store.class_numbers(scope, kb)
         if classes is not None and not classes:
-            return SearchResult([], 0)
+            return SearchResult([], 0, {})
         terms = query_terms(question)
         vector = self._embedder.embed_query(question)
         lexical = dict(self._store.lexical.search(terms, classes, CANDIDATES))
@@ -45,4 +45,5 @@ class Search:
             hits += [Hit(found[one.id], one.score, one.lexical, one.dense) for one in part if one.id in found]
             if len(hits) >= limit:
                 break
-        return SearchResult(hits[:limit], len(ranked))
+        weights = {term: idf(frequency, passages) for term, frequency in zip(terms, frequencies, strict=True)}
+        return SearchResult(hits[:limit], len(ranked), weights)

@@ -130,7 +130,9 @@ class IndexFingerprint:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The best hits of one search, best first, and what the search touched."""
+    """The best hits of one search, best first; how many candidates there were; and the weight (idf) of each term of the
+    question."""
 
     hits: Sequence[Hit]
     candidates: int
+    weights: Mapping[str, float]

@@ -11,9 +11,12 @@ from ingest.parsing.types import ParsedDocument, ParseFailure, ParseReason
 from vectorstore.types import Page
 
 _SEPARATOR = "\n\n"
-_PLAIN_SUFFIXES = frozenset(
-    [".txt", ".text", ".log", ".rst", ".adoc", ".asciidoc", ".py", ".js", ".mjs", ".ts", ".tsx", ".jsx", ".java", ".c", ".h", ".cc", ".cpp", ".hpp", ".cs", ".go", ".rs", ".rb", ".php", ".pl", ".sh", ".bash", ".zsh", ".ps1", ".bat", ".sql", ".r", ".scala", ".kt", ".swift", ".lua", ".m", ".tex", ".ini", ".cfg", ".conf", ".toml", ".yaml", ".yml", ".json", ".jsonl", ".ndjson", ".xsl", ".css", ".scss", ".vtt", ".srt", ".properties", ".gradle", ".cmake", ".dockerfile", ".tf", ".proto", ".graphql", ".bib", ".org", ".diff", ".patch"]
-)
+_PLAIN_TEXT = """
+.txt .text .log .rst .adoc .asciidoc .py .js .mjs .ts .tsx .jsx .java .c .h .cc .cpp .hpp .cs .go .rs .rb .php .pl .sh
+.bash .zsh .ps1 .bat .sql .r .scala .kt .swift .lua .m .tex .ini .cfg .conf .toml .yaml .yml .json .jsonl .ndjson .xsl
+.css .scss .vtt .srt .properties .gradle .cmake .dockerfile .tf .proto .graphql .bib .org .diff .patch
+"""
+_PLAIN_SUFFIXES = frozenset(_PLAIN_TEXT.split())
 """Read as text: as source code, kreuzberg would fetch grammars from the network."""
 
 _MARKDOWN_SUFFIXES = frozenset({".md", ".markdown"})

@@ -134,7 +134,9 @@ class _Worker:
     def _ask(self, request: dict[str, Any]) -> Outcome:
         if self._process is None or self._parsed >= _FILES_BEFORE_RECYCLING:
             self._start()
-        assert self._process is not None and self._reader is not None and self._process.stdin is not None
+        assert self._process is not None
+        assert self._reader is not None
+        assert self._process.stdin is not None
         self._parsed += 1
         self._process.stdin.write(encode(request))
         self._process.stdin.flush()
@@ -153,7 +155,7 @@ class _Worker:
         tessdata = tessdata_folder()
         if tessdata is not None:
             environment["TESSDATA_PREFIX"] = str(tessdata)
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 (our own interpreter and module, no shell)
             [sys.executable, "-I", "-m", "ingest.parsing.worker", str(self._limits.memory_bytes)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -16,7 +16,7 @@ class ParseReason(StrEnum):
     DAMAGED = "damaged"
     EMPTY = "no-text"
     NO_OCR = "scan-without-ocr"
-    PASSWORD = "password-protected"
+    PASSWORD = "password-protected"  # noqa: S105 (a reason, not a secret)
     TOO_LARGE = "too-large"
     TOO_MUCH_MEMORY = "too-much-memory"
     TOO_MUCH_OUTPUT = "too-much-text"

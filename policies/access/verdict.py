@@ -14,10 +14,11 @@ class Allow:
 
 @dataclass(frozen=True, slots=True)
 class Deny:
-    """Not permitted, and why: a policy forbids, none permits, or the evaluation erred."""
+    """Not permitted, and why: a policy forbids, none permits, or the evaluation erred (then `erred` is true)."""
 
     reason: str
     policies: tuple[str, ...] = ()
+    erred: bool = False
 
 
 Verdict = Allow | Deny

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from vectorstore.types import Passage
@@ -28,10 +28,12 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class AnswerRequest:
-    """What a runtime gets: untrusted passages, apart from the instructions. `sentences` bounds a quoted answer."""
+    """What a runtime gets: untrusted passages, apart from the instructions. `weights` are the idf of the question's terms;
+    `sentences` bounds a quoted answer."""
 
     question: str
     sources: Sequence[Source]
+    weights: Mapping[str, float] = field(default_factory=dict)
     history: Sequence[Turn] = ()
     sentences: int = 2
     max_tokens: int = 512
@@ -46,12 +48,13 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """Says that what was just streamed is taken word for word from a source: characters [start, end) of its passage's
-    text."""
+    """A quotation: characters [start, end) of a source's passage. `shown` is how it is put before people where that must
+    differ, as for a table row with the names of its columns."""
 
     number: int
     start: int
     end: int
+    shown: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,165 @@
+"""What is kept of runs: their reports, the quarantine, and which collection files were seen whole."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from ingest.report import RunReport
+from policies.database import open_database
+from policies.errors import NotFoundError
+
+_METADATA = sa.MetaData()
+_RUN = sa.Table(
+    "run",
+    _METADATA,
+    *(sa.Column(name, sa.Text, primary_key=name == "id") for name in ("id", "started", "state", "report")),
+)
+_QUARANTINE = sa.Table(
+    "quarantine",
+    _METADATA,
+    *(sa.Column(name, sa.Text, primary_key=name == "id") for name in ("id", "source", "path", "reason", "detail")),
+    *(sa.Column(name, sa.Integer) for name in ("size", "modified_ns")),
+    *(sa.Column(name, sa.Text) for name in ("first_seen", "last_seen")),
+    sa.Column("attempts", sa.Integer),
+)
+_COLLECTION = sa.Table(
+    "collection",
+    _METADATA,
+    *(sa.Column(name, sa.Text, primary_key=True) for name in ("source", "path")),
+    *(sa.Column(name, sa.Integer) for name in ("size", "modified_ns")),
+    sa.Column("rules", sa.Text),
+    sa.Column("records", sa.Integer),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineEntry:
+    """A file, or a line of a collection, that could not be indexed, and why. `id` is made from source and path."""
+
+    id: str
+    source: str
+    path: str
+    reason: str
+    detail: str
+    size: int
+    modified_ns: int
+    first_seen: str
+    last_seen: str
+    attempts: int
+
+
+class RunStore:
+    """The file `runs.db`, owned by the process that owns the data directory."""
+
+    def __init__(self, path: Path) -> None:
+        self._engine = open_database(path, Path(__file__).parent / "migrations")
+        self._mark_cut_off()
+
+    def save(self, report: RunReport) -> None:
+        """Keeps a report, in place of its former state."""
+        row = {"started": report.started, "state": report.outcome, "report": json.dumps(report.to_json())}
+        with self._engine.begin() as connection:
+            if not connection.execute(_RUN.update().where(_RUN.c.id == report.id).values(row)).rowcount:
+                connection.execute(_RUN.insert().values(id=report.id, **row))
+
+    def run(self, identifier: str) -> RunReport:
+        """One report; raises NotFoundError."""
+        with self._reading() as connection:
+            row = connection.execute(_RUN.select().where(_RUN.c.id == identifier)).first()
+        if row is None:
+            raise NotFoundError(f"there is no run {identifier!r}", hint="`inhouse runs` lists them.")
+        return RunReport.from_json(json.loads(row.report))
+
+    def runs(self, limit: int = 20) -> list[RunReport]:
+        """The newest reports, newest first."""
+        with self._reading() as connection:
+            rows = connection.execute(_RUN.select().order_by(_RUN.c.started.desc(), _RUN.c.id).limit(limit)).all()
+        return [RunReport.from_json(json.loads(row.report)) for row in rows]
+
+    def quarantine(self, source: str | None = None) -> list[QuarantineEntry]:
+        """Every entry, of one source or of all, by path."""
+        query = _QUARANTINE.select().order_by(_QUARANTINE.c.source, _QUARANTINE.c.path)
+        if source is not None:
+            query = query.where(_QUARANTINE.c.source == source)
+        with self._reading() as connection:
+            return [QuarantineEntry(**row._mapping) for row in connection.execute(query)]
+
+    def entry(self, identifier: str) -> QuarantineEntry:
+        """One entry; raises NotFoundError."""
+        with self._reading() as connection:
+            row = connection.execute(_QUARANTINE.select().where(_QUARANTINE.c.id == identifier)).first()
+        if row is None:
+            raise NotFoundError(f"there is nothing in quarantine under {identifier!r}", hint="`inhouse quarantine list`.")
+        return QuarantineEntry(**row._mapping)
+
+    def put(self, source: str, path: str, reason: str, detail: str, size: int, modified_ns: int) -> None:
+        """Puts a file in quarantine, or counts another attempt."""
+        identifier = "q-" + hashlib.sha256(f"{source}\n{path}".encode()).hexdigest()[:12]
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        values: dict[str, Any] = {
+            "reason": reason,
+            "detail": detail,
+            "size": size,
+            "modified_ns": modified_ns,
+            "last_seen": now,
+        }
+        with self._engine.begin() as connection:
+            again = _QUARANTINE.update().where(_QUARANTINE.c.id == identifier)
+            if not connection.execute(again.values(**values, attempts=_QUARANTINE.c.attempts + 1)).rowcount:
+                values |= {"id": identifier, "source": source, "path": path, "first_seen": now, "attempts": 1}
+                connection.execute(_QUARANTINE.insert().values(values))
+
+    def release(self, source: str, paths: Sequence[str]) -> None:
+        """Takes files out of quarantine; those that are not there are passed over."""
+        with self._engine.begin() as connection:
+            for start in range(0, len(paths), 500):
+                part = _QUARANTINE.c.path.in_(paths[start : start + 500])
+                connection.execute(_QUARANTINE.delete().where(_QUARANTINE.c.source == source, part))
+
+    def seen_collection(self, source: str, path: str, size: int, modified_ns: int, rules: str) -> int | None:
+        """How many records a collection file had when it was last read whole, if it has not changed since."""
+        query = sa.select(_COLLECTION.c.records).where(
+            _COLLECTION.c.source == source,
+            _COLLECTION.c.path == path,
+            _COLLECTION.c.size == size,
+            _COLLECTION.c.modified_ns == modified_ns,
+            _COLLECTION.c.rules == rules,
+        )
+        with self._reading() as connection:
+            found = connection.execute(query).scalar()
+        return None if found is None else int(found)
+
+    def keep_collection(self, source: str, path: str, size: int, modified_ns: int, rules: str, records: int) -> None:
+        """Keeps that a collection file was read whole."""
+        with self._engine.begin() as connection:
+            connection.execute(_COLLECTION.delete().where(_COLLECTION.c.source == source, _COLLECTION.c.path == path))
+            connection.execute(
+                _COLLECTION.insert().values(
+                    source=source, path=path, size=size, modified_ns=modified_ns, rules=rules, records=records
+                )
+            )
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._engine.dispose()
+
+    def _reading(self) -> Any:
+        return self._engine.connect().execution_options(reading=True)
+
+    def _mark_cut_off(self) -> None:
+        """Runs still marked as running belong to a process that is no more."""
+        with self._reading() as connection:
+            rows = connection.execute(_RUN.select().where(_RUN.c.state == "running")).all()
+        for row in rows:
+            report = RunReport.from_json(json.loads(row.report))
+            report.outcome = "interrupted"
+            report.error = "the process ended in mid-run; what it had committed is kept"
+            self.save(report)

@@ -1,0 +1,172 @@
+"""The core: permit, retrieve, judge, record, answer, check, record. Nothing is shown that the log does not know."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from policies.access.scope import AccessScope
+from policies.audit.events import EventTag
+from policies.audit.records import Record
+from policies.errors import InhouseError
+from policies.identity import Principal
+from service.answer.abstain import Refuse, judge
+from service.answer.citations import Citations
+from service.answer.prompts import REFUSAL
+from service.answer.types import Answer, AnswerEvent, Delta, Done, Nearest
+from service.runtimes.interface import AnswerRequest, End, ModelCard, Quote, Runtime, Source, Text, Turn
+from vectorstore.search import Search
+from vectorstore.types import Hit, Passage, PassageId, SearchResult
+
+Permit = Callable[[Principal], AccessScope]
+Recorder = Callable[[EventTag, str, Mapping[str, Any]], Record]
+Fetch = Callable[[Sequence[PassageId], AccessScope], dict[PassageId, Passage]]
+_NEAREST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerOptions:
+    """How many passages are retrieved, how many sentences are quoted, below which score nothing is answered (None: the
+    fitted one), whether the log keeps the question's text."""
+
+    passages: int = 8
+    sentences: int = 2
+    threshold: float | None = None
+    keep_question: bool = True
+
+
+class AnswerEngine:
+    """Answers questions; its collaborators are what it may do: decide, search, fetch, generate, record."""
+
+    def __init__(
+        self, *, permit: Permit, search: Search, fetch: Fetch, runtime: Runtime, record: Recorder, options: AnswerOptions
+    ) -> None:
+        self._permit = permit
+        self._search = search
+        self._fetch = fetch
+        self._runtime = runtime
+        self._record = record
+        self._options = options
+
+    async def answer(
+        self,
+        question: str,
+        principal: Principal,
+        *,
+        kb: str | None = None,
+        limit: int | None = None,
+        history: Sequence[Turn] = (),
+    ) -> AsyncGenerator[AnswerEvent]:
+        """Streams an answer, Done last. Raises AuditUnavailable before the first piece where it cannot be recorded, and
+        what the runtime raises; closing the stream cancels the model and is recorded too."""
+        card = await self._runtime.card()
+        scope = await anyio.to_thread.run_sync(self._permit, principal)
+        count = limit or self._options.passages
+        found = await anyio.to_thread.run_sync(lambda: self._search.search(question, scope, limit=count, kb=kb))
+        sources = [Source(number, hit.passage, hit.score) for number, hit in enumerate(found.hits, 1)]
+        request = AnswerRequest(question, sources, found.weights, history, self._options.sentences)
+        request = await self._runtime.fit(request)
+        asked = self._asked(question, principal, scope, request, card)
+        verdict = judge(question, found.hits, found.weights, self._options.threshold)
+        if isinstance(verdict, Refuse):
+            answer = self._refusal(principal, asked, found, card, verdict.reason)
+            yield Delta(answer.answer)
+            yield Done(answer)
+            return
+        left_out = len(found.hits) - len(request.sources)
+        citations, shown, end = Citations(request.sources), [""], End("stop")
+        outcome: tuple[EventTag, dict[str, Any]] = (EventTag.QUESTION_CANCELLED, {})
+        try:
+            async with aclosing(self._runtime.stream(request)) as pieces:  # type: ignore[type-var]
+                async for piece in pieces:
+                    self._still_permitted(request.sources, scope, principal)
+                    if isinstance(piece, End):
+                        end = piece
+                    elif text := self._shown(piece, citations, first=shown == [""]):
+                        shown.append(text)
+                        yield Delta(text)
+            if rest := citations.rest():
+                shown.append(rest)
+                yield Delta(rest)
+            outcome = self._outcome(end, "".join(shown), citations)
+        except InhouseError as error:
+            outcome = (EventTag.QUESTION_FAILED, {"error": type(error).__name__})
+            raise
+        finally:
+            # The client may have left: without the shield the record of that would be cancelled with it.
+            with anyio.CancelScope(shield=True):
+                self._record(outcome[0], principal.id, {"question": asked.id, **outcome[1]})
+        refused = outcome[0] is EventTag.QUESTION_REFUSED
+        if refused and not "".join(shown):
+            yield Delta(REFUSAL)
+        yield Done(
+            Answer(
+                answer="".join(shown) or REFUSAL,
+                refused=refused,
+                citations=() if refused else citations.all(),
+                model=card.name,
+                passages_left_out=left_out,
+                audit_id=asked.id,
+                nearest=_nearest(found.hits) if refused else (),
+                cut_off=end.reason == "length",
+            )
+        )
+
+    def _asked(
+        self, question: str, principal: Principal, scope: AccessScope, request: AnswerRequest, card: ModelCard
+    ) -> Record:
+        payload: dict[str, Any] = {
+            "policy": scope.policy_hash,
+            "passages": [source.passage.id for source in request.sources],
+            "contents": [source.passage.content_sha256 for source in request.sources],
+            "model": card.name,
+            "runtime": card.runtime,
+            "digest": card.digest,
+        }
+        if self._options.keep_question:
+            payload["text"] = question
+        else:
+            blinder = secrets.token_hex(16)
+            payload["blinder"] = blinder
+            payload["text_sha256"] = hashlib.sha256((blinder + question).encode()).hexdigest()
+        return self._record(EventTag.QUESTION_ASKED, principal.id, payload)
+
+    def _refusal(self, principal: Principal, asked: Record, found: SearchResult, card: ModelCard, reason: str) -> Answer:
+        self._record(EventTag.QUESTION_REFUSED, principal.id, {"question": asked.id, "reason": reason})
+        return Answer(REFUSAL, True, (), card.name, 0, asked.id, _nearest(found.hits))
+
+    def _still_permitted(self, sources: Sequence[Source], scope: AccessScope, principal: Principal) -> None:
+        """Raises where a source was removed or relabelled since it was found: its text must not leave any more."""
+        now = self._permit(principal)
+        there = self._fetch([source.passage.id for source in sources], now)
+        if len(there) < len(sources):
+            raise InhouseError("a source of this answer has changed meanwhile", hint="Ask again.")
+
+    @staticmethod
+    def _shown(piece: Text | Quote, citations: Citations, *, first: bool) -> str:
+        if isinstance(piece, Text):
+            return citations.text(piece.text)
+        quote = citations.quote(piece)
+        return quote if first or not quote else f"\n{quote}"
+
+    @staticmethod
+    def _outcome(end: End, text: str, citations: Citations) -> tuple[EventTag, dict[str, Any]]:
+        if end.reason == "refused" or not citations.all():
+            return EventTag.QUESTION_REFUSED, {"reason": "the sources do not answer"}
+        cited = [[one.document, one.version, one.start, one.end] for one in citations.all()]
+        return EventTag.QUESTION_ANSWERED, {
+            "citations": cited,
+            "citations_dropped": citations.dropped,
+            "characters": len(text),
+        }
+
+
+def _nearest(hits: Sequence[Hit]) -> tuple[Nearest, ...]:
+    found = {hit.passage.document: Nearest(hit.passage.document, hit.passage.path, hit.passage.title) for hit in hits}
+    return tuple(found.values())[:_NEAREST]

@@ -1,0 +1,47 @@
+"""Puts a pipeline together from what an installation has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ingest.chunking import PassageParser
+from ingest.parsing.pool import ParserPool
+from ingest.parsing.types import ParserLimits
+from ingest.pipeline import Pipeline
+from policies.errors import UsageError
+
+if TYPE_CHECKING:
+    from service.wiring import Installation
+
+
+@contextmanager
+def open_pipeline(installation: Installation, actor: str) -> Iterator[Pipeline]:
+    """A pipeline for one run, with its parser processes; raises UsageError while another run is on."""
+    if not installation.ingest_lock.acquire(blocking=False):
+        raise UsageError("an ingest run is on already", hint="Wait until it has ended; `inhouse runs` shows it.")
+    try:
+        settings = installation.settings.ingest
+        limits = ParserLimits(
+            memory_bytes=settings.memory_mb * 2**20,
+            cpu_seconds=settings.cpu_seconds,
+            silence_seconds=settings.silence_seconds,
+            output_bytes=settings.output_mb * 2**20,
+            file_bytes=settings.file_mb * 2**20,
+        )
+        temporary = installation.directory / "tmp"
+        temporary.mkdir(mode=0o700, exist_ok=True)
+        with ParserPool(limits, settings.parser_workers, temporary) as parsers:
+            yield Pipeline(
+                store=installation.store,
+                embedder=installation.ingest_embedder,
+                chunker=PassageParser(count=installation.embedder.count, size=settings.passage_pieces),
+                parsers=parsers,
+                runs=installation.runs,
+                record=lambda tag, payload: installation.audit.append(tag, actor, payload),
+                classifications=installation.settings.access.classifications,
+                prune_share=settings.prune_share,
+            )
+    finally:
+        installation.ingest_lock.release()

@@ -1,0 +1,62 @@
+"""Ingest: a folder, as the steward that asks may."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from ingest.pipeline import IngestRequest
+from policies.access.actions import Action
+from policies.access.verdict import Deny
+from policies.errors import AccessDenied
+from policies.labels import AccessClass
+from service.operations.registry import Emit, Operation, Result
+from service.wiring import Installation
+
+
+class IngestFolder(BaseModel):
+    """One folder; paths are absolute, because the service has another working directory than the command line."""
+
+    model_config = ConfigDict(extra="forbid")
+    folder: Path
+    labels: Path | None = None
+    prune: bool = False
+    confirmed: bool = False
+    dry_run: bool = False
+    retry: bool = False
+    only: list[str] | None = None
+    as_person: str | None = None
+
+
+def ingest(installation: Installation, request: IngestFolder, emit: Emit, stop: threading.Event) -> Result:
+    """Runs the pipeline; `progress` events on the way, the report at the end."""
+    from service.ingesting import open_pipeline
+
+    principal = installation.principal(request.as_person)
+
+    def permit(access: AccessClass) -> bool:
+        return not isinstance(installation.policies.decide(principal, Action.INGEST, access), Deny)
+
+    wanted = IngestRequest(
+        folder=request.folder,
+        labels=request.labels,
+        prune=request.prune,
+        confirmed=request.confirmed,
+        dry_run=request.dry_run,
+        retry=request.retry,
+        only=frozenset(request.only) if request.only is not None else None,
+    )
+    with open_pipeline(installation, principal.id) as pipeline:
+        refused = [access for access in pipeline.classes_of(wanted) if not permit(access)]
+        if refused:
+            raise AccessDenied(
+                f"{principal.id} may not ingest into {refused[0].kb} ({refused[0].classification})",
+                hint="The labels name an access class that policy does not permit to this person.",
+            )
+        report = pipeline.run(wanted, lambda progress: emit({"progress": dict(progress)}), stop)
+    return {"run": report.to_json()}
+
+
+OPERATIONS = {"ingest": Operation(IngestFolder, ingest)}

@@ -1,0 +1,86 @@
+"""Quarantine: what could not be indexed and why, and another try."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from ingest.parsing.types import EXPLANATIONS, ParseReason
+from ingest.runs import QuarantineEntry
+from service.operations.ingest import IngestFolder, ingest
+from service.operations.registry import Emit, Operation, Result
+from service.wiring import Installation
+
+_OTHER = {
+    "no-label": "No rule of labels.toml matches it, so nobody may read it. Add a rule.",
+    "bad-record": "This line of the collection is not a document by its mapping.",
+    "not-a-plain-file": "Links out of the folder, pipes and devices are not read.",
+}
+
+
+class ListQuarantine(BaseModel):
+    """Entries of one source folder, or of all."""
+
+    model_config = ConfigDict(extra="forbid")
+    source: str | None = None
+
+
+class OneEntry(BaseModel):
+    """An entry by id."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str
+
+
+class RetryQuarantine(BaseModel):
+    """One entry, or every one when no id is given; `labels` as for ingest."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str | None = None
+    labels: Path | None = None
+
+
+def list_entries(installation: Installation, request: ListQuarantine, emit: Emit, stop: threading.Event) -> Result:
+    """What is in quarantine."""
+    return {"quarantine": [described(entry) for entry in installation.runs.quarantine(request.source)]}
+
+
+def show(installation: Installation, request: OneEntry, emit: Emit, stop: threading.Event) -> Result:
+    """One entry, with what its reason means and how to mend it."""
+    entry = installation.runs.entry(request.id)
+    return {"entry": {**described(entry), "meaning": meaning(entry.reason)}}
+
+
+def retry(installation: Installation, request: RetryQuarantine, emit: Emit, stop: threading.Event) -> Result:
+    """Parses the files again, source by source; returns the report of each run."""
+    entries = [installation.runs.entry(request.id)] if request.id else installation.runs.quarantine()
+    sources: dict[str, list[str]] = {}
+    for entry in entries:
+        sources.setdefault(entry.source, []).append(entry.path.partition("#")[0])
+    runs = []
+    for source, paths in sources.items():
+        if stop.is_set():
+            break
+        again = IngestFolder(folder=Path(source), labels=request.labels, retry=True, only=sorted(set(paths)))
+        runs.append(ingest(installation, again, emit, stop)["run"])
+    return {"runs": runs}
+
+
+def described(entry: QuarantineEntry) -> Result:
+    """An entry as JSON."""
+    return asdict(entry)
+
+
+def meaning(reason: str) -> str:
+    """What a reason means, for people."""
+    return _OTHER.get(reason) or EXPLANATIONS[ParseReason(reason)]
+
+
+OPERATIONS = {
+    "quarantine.list": Operation(ListQuarantine, list_entries),
+    "quarantine.retry": Operation(RetryQuarantine, retry),
+    "quarantine.show": Operation(OneEntry, show),
+}
