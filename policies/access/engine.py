@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import cedarpy
 
-from policies.access.actions import Action
+from policies.access.actions import ON_ACCESS_CLASS, ON_SYSTEM, Action
+from policies.access.memory import Asked, VerdictMemory
+from policies.access.policyset import DEFAULTS, load
 from policies.access.scope import AccessScope
 from policies.access.verdict import Allow, Deny, Verdict
 from policies.errors import PolicyError
-from policies.identity import Principal
+from policies.identity import Principal, Role
 from policies.labels import AccessClass, AccessClassId
 
-DEFAULTS = Path(__file__).parent.parent / "defaults"
-_CACHED_PRINCIPALS = 4096
 _SYSTEM = {"type": "System", "id": "inhouse"}
-_Attributes = tuple[str, frozenset[str], str, frozenset[str]]
+# Large enough that the cost of a call vanishes, small enough that other threads get their turn within some 10 ms.
+_BATCH = 500
+_PARSED_BATCHES = 200
 
 
 class PolicyEngine:
-    """The policy set of a directory (`*.cedar` and `schema.cedarschema`), checked when it is made.
+    """The policy set of a directory (None: the packaged defaults), checked and tried when the engine is made.
 
-    Raises PolicyError for a directory without policies, for text that does not parse, and for a set that does not
-    validate strictly against the schema. `hash` names the set: SHA-256 over file names and contents and the order of
-    classifications. Decisions are kept until the engine goes; a changed set needs a new engine.
+    `classifications` are the names of the levels, lowest first; policies compare their ranks. `on_error` is told, once
+    for each decision or scope, of an evaluation that erred; what it raises is passed on. `hash` names the set: SHA-256
+    over file names, contents and the order of the levels. `descriptions` says what each policy is for, by its `@id`.
+
+    Verdicts are kept until the engine goes; a changed set needs a new engine. Safe for threads. Raises PolicyError as
+    `policyset.load` does, for levels that are empty or repeated, and for a set that errs on a plain request.
     """
 
     def __init__(
@@ -39,145 +43,145 @@ class PolicyEngine:
         *,
         on_error: Callable[[str], None] = lambda message: None,
     ) -> None:
+        if not classifications or len(set(classifications)) != len(classifications) or not all(classifications):
+            raise PolicyError("the classifications must be distinct names, at least one", hint="Mend access.classifications.")
         self._ranks = {name: rank for rank, name in enumerate(classifications)}
         self._on_error = on_error
-        files = _files(directory or DEFAULTS)
-        policies = "\n".join(text for name, text in files if name.endswith(".cedar"))
-        schema = next(text for name, text in files if name.endswith(".cedarschema"))
-        _validate(policies, schema)
-        self._policies = cedarpy.PolicySet.from_str(policies)
-        self._schema = cedarpy.Schema.from_str(schema)
-        self.hash = hashlib.sha256(json.dumps([files, list(classifications)]).encode()).hexdigest()
-        self._lock = threading.Lock()
-        self._cache: dict[tuple[_Attributes, Action], dict[AccessClassId, Verdict]] = {}
+        text = load(directory or DEFAULTS)
+        self._policies = cedarpy.PolicySet.from_str(text.policies)
+        self._schema = cedarpy.Schema.from_str(text.schema)
+        self.descriptions = text.descriptions
+        self.hash = hashlib.sha256(json.dumps([text.hash, list(classifications)]).encode()).hexdigest()
+        self._memory = VerdictMemory()
+        self._parsed: dict[tuple[AccessClassId, ...], cedarpy.Entities] = {}
+        self._try_every_action(classifications[-1])
 
     def decide(self, principal: Principal, action: Action, resource: AccessClass | None) -> Verdict:
         """The verdict on one access class, or on the installation itself where `resource` is None.
 
         Any error in evaluating is a Deny and is told to `on_error`: Cedar alone would skip a `forbid` that errs.
         """
-        if resource is None:
-            return self._evaluate(principal, action, [None])[0]
-        return self._verdicts(principal, action, [resource])[resource.id]
+        return self._verdicts(self._memory.asked(principal, action), principal, action, [resource])[0]
 
     def scope(self, principal: Principal, action: Action, classes: Iterable[AccessClass]) -> AccessScope:
-        """The classes among `classes` on which the principal may do `action`."""
-        asked = list(classes)
-        verdicts = self._verdicts(principal, action, asked)
-        allowed = frozenset(one.id for one in asked if isinstance(verdicts[one.id], Allow))
-        return AccessScope(principal.id, allowed, self.hash)
+        """The classes among `classes` on which the principal may do `action`; one that errs is not among them."""
+        wanted = tuple(classes)
+        asked = self._memory.asked(principal, action)
+        known = asked.scope_of(wanted)
+        if known is not None:
+            return known
+        verdicts = self._verdicts(asked, principal, action, wanted)
+        allowed = frozenset(one.id for one, verdict in zip(wanted, verdicts, strict=True) if isinstance(verdict, Allow))
+        scope = AccessScope(principal.id, allowed, self.hash)
+        if not any(isinstance(verdict, Deny) and verdict.erred for verdict in verdicts):
+            asked.keep_scope(wanted, scope)
+        return scope
 
-    def _verdicts(self, principal: Principal, action: Action, classes: Sequence[AccessClass]) -> dict[AccessClassId, Verdict]:
-        key = ((principal.id, principal.groups, principal.clearance, frozenset(principal.roles)), action)
-        with self._lock:
-            known = self._cache.pop(key, {})
-            if len(self._cache) >= _CACHED_PRINCIPALS:
-                del self._cache[next(iter(self._cache))]
-            self._cache[key] = known
-        missing = [one for one in classes if one.id not in known]
+    def _verdicts(
+        self, asked: Asked, principal: Principal, action: Action, resources: Sequence[AccessClass | None]
+    ) -> list[Verdict]:
+        """One verdict for each resource. What erred is not kept, so that each question that meets it leaves its trace."""
+        verdicts = asked.verdicts(resources)
+        missing = [index for index, verdict in enumerate(verdicts) if verdict is None]
+        errors: list[str] = []
+        for start in range(0, len(missing), _BATCH):
+            batch = missing[start : start + _BATCH]
+            fresh = self._evaluate(principal, action, [resources[index] for index in batch], errors)
+            for index, verdict in zip(batch, fresh, strict=True):
+                verdicts[index] = verdict
         if missing:
-            fresh = self._evaluate(principal, action, missing)
-            # An error may pass, so only verdicts that a policy gave are kept.
-            known.update(
-                {
-                    one.id: verdict
-                    for one, verdict in zip(missing, fresh, strict=True)
-                    if not (isinstance(verdict, Deny) and verdict.reason.startswith("error"))
-                }
-            )
-            return {**known, **{one.id: verdict for one, verdict in zip(missing, fresh, strict=True)}}
-        return known
+            self._memory.keep(asked, ((resources[index], verdicts[index]) for index in missing))
+        if errors:
+            more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+            self._on_error(f"{principal.id}, {action}: {errors[0]}{more}")
+        return [verdict or Deny("no decision", erred=True) for verdict in verdicts]
 
-    def _evaluate(self, principal: Principal, action: Action, classes: Sequence[AccessClass | None]) -> list[Verdict]:
+    def _evaluate(
+        self, principal: Principal, action: Action, resources: Sequence[AccessClass | None], errors: list[str]
+    ) -> list[Verdict]:
+        def deny(message: str) -> Deny:
+            errors.append(message)
+            return Deny(f"error: {message}", erred=True)
+
         if principal.clearance not in self._ranks:
-            return [self._error(f"{principal.id} has the unknown clearance {principal.clearance!r}")] * len(classes)
-        known = [one for one in classes if one is None or one.classification in self._ranks]
-        results = self._ask(principal, action, known)
+            return [deny(f"there is no clearance {principal.clearance!r}") for _ in resources]
+        known = [one for one in resources if one is None or one.classification in self._ranks]
+        try:
+            results = iter(self._ask(principal, action, known))
+        except Exception as error:
+            return [deny(f"cannot be evaluated: {error}") for _ in resources]
         verdicts: list[Verdict] = []
-        for one in classes:
+        for one in resources:
             if one is None or one.classification in self._ranks:
-                verdicts.append(self._verdict(next(results)))
+                verdicts.append(_verdict(next(results), deny))
             else:
-                verdicts.append(self._error(f"access class {one.id} has the unknown classification {one.classification!r}"))
+                verdicts.append(deny(f"access class {one.id} has the unknown classification {one.classification!r}"))
         return verdicts
 
-    def _ask(self, principal: Principal, action: Action, classes: Sequence[AccessClass | None]) -> Any:
+    def _ask(self, principal: Principal, action: Action, resources: Sequence[AccessClass | None]) -> list[cedarpy.AuthzResult]:
         person = {"type": "Person", "id": principal.id}
-        entities: list[dict[str, Any]] = [
-            _entity(
-                person,
-                groups=sorted(principal.groups),
-                clearance=self._ranks[principal.clearance],
-                roles=sorted(str(role) for role in principal.roles),
-            ),
-            _entity(_SYSTEM),
-        ]
-        requests = []
-        for one in classes:
-            resource = _SYSTEM if one is None else {"type": "AccessClass", "id": one.id}
-            if one is not None:
-                entities.append(
-                    _entity(
-                        resource,
-                        kb=one.kb,
-                        classification=self._ranks[one.classification],
-                        groups=sorted(one.groups),
-                        owner=one.owner,
-                    )
+        attributes = {
+            "id": principal.id,
+            "groups": sorted(principal.groups),
+            "clearance": self._ranks[principal.clearance],
+            "roles": sorted(str(role) for role in principal.roles),
+        }
+        verb = {"type": "Action", "id": action.value}
+        requests = [{"principal": person, "action": verb, "resource": _uid(one), "context": "{}"} for one in resources]
+        things = self._things(tuple(one for one in resources if one is not None))
+        asking = json.dumps([_entity(person, attributes)])
+        # Checked by itself: with the schema given below, every class of the batch would be checked again.
+        cedarpy.Entities.from_json_str(asking, schema=self._schema)
+        entities = things.with_added_json_str(asking)
+        return cedarpy.is_authorized_batch(requests, self._policies, entities, schema=self._schema)
+
+    def _things(self, classes: tuple[AccessClass, ...]) -> cedarpy.Entities:
+        """The installation and these classes as Cedar sees them: the same for every principal, so parsed once."""
+        key = tuple(one.id for one in classes)
+        found = self._parsed.get(key)
+        if found is None:
+            entities = [_entity(_SYSTEM, {})]
+            for one in classes:
+                rank = self._ranks[one.classification]
+                known = {"kb": one.kb, "classification": rank, "groups": sorted(one.groups), "owner": one.owner}
+                entities.append(_entity(_uid(one), known))
+            found = cedarpy.Entities.from_json_str(json.dumps(entities), schema=self._schema)
+            if len(self._parsed) >= _PARSED_BATCHES:
+                self._parsed.clear()
+            self._parsed[key] = found
+        return found
+
+    def _try_every_action(self, highest: str) -> None:
+        """A schema that lacks an action or gives an attribute another type validates, and would deny all by error."""
+        nobody = Principal("nobody", "Nobody", frozenset(), highest, frozenset(Role))
+        something = AccessClass("none", highest, frozenset({"none"}), "none")
+        errors: list[str] = []
+        for action in Action:
+            if action in ON_ACCESS_CLASS:
+                self._evaluate(nobody, action, [something], errors)
+            if action in ON_SYSTEM:
+                self._evaluate(nobody, action, [None], errors)
+            if errors:
+                raise PolicyError(
+                    f"the policies err on a plain request to {action}: {errors[0]}",
+                    hint=f"Compare the schema and the policies with those in {DEFAULTS}.",
                 )
-            requests.append(
-                {
-                    "principal": person,
-                    "action": {"type": "Action", "id": action.value},
-                    "resource": resource,
-                    "context": {},
-                }
-            )
-        parsed = cedarpy.Entities.from_json_str(json.dumps(entities), schema=self._schema)
-        return iter(cedarpy.is_authorized_batch(requests, self._policies, parsed, schema=self._schema))
-
-    def _verdict(self, result: Any) -> Verdict:
-        errors = list(result.diagnostics.errors)
-        names = result.diagnostics.id_annotations_by_reason
-        policies = tuple(sorted(names.get(reason, reason) for reason in result.diagnostics.reasons))
-        if errors or result.decision is cedarpy.Decision.NoDecision:
-            return self._error("; ".join(str(error) for error in errors) or "no decision")
-        if result.allowed:
-            return Allow(policies)
-        return Deny("a policy forbids it" if policies else "no policy permits it", policies)
-
-    def _error(self, message: str) -> Deny:
-        self._on_error(message)
-        return Deny(f"error: {message}")
 
 
-def _entity(uid: dict[str, str], **attributes: Any) -> dict[str, Any]:
+def _verdict(result: cedarpy.AuthzResult, deny: Callable[[str], Deny]) -> Verdict:
+    diagnostics = result.diagnostics
+    if diagnostics.errors or result.decision is cedarpy.Decision.NoDecision:
+        return deny("; ".join(str(error) for error in diagnostics.errors) or "no decision")
+    names = diagnostics.id_annotations_by_reason
+    policies = tuple(sorted(names.get(reason, reason) for reason in diagnostics.reasons))
+    if result.allowed:
+        return Allow(policies)
+    return Deny("a policy forbids it" if policies else "no policy permits it", policies)
+
+
+def _uid(one: AccessClass | None) -> dict[str, str]:
+    return _SYSTEM if one is None else {"type": "AccessClass", "id": one.id}
+
+
+def _entity(uid: dict[str, str], attributes: dict[str, Any]) -> dict[str, Any]:
     return {"uid": uid, "attrs": attributes, "parents": []}
-
-
-def _files(directory: Path) -> list[tuple[str, str]]:
-    hint = f"Start from a copy of {DEFAULTS}."
-    try:
-        paths = sorted([*directory.glob("*.cedar"), *directory.glob("*.cedarschema")])
-        files = [(path.name, path.read_text(encoding="utf-8")) for path in paths]
-    except (OSError, UnicodeDecodeError) as error:
-        raise PolicyError(f"cannot read the policies in {directory}: {error}", hint=hint) from None
-    if not any(name.endswith(".cedar") for name, _ in files):
-        raise PolicyError(f"there is no policy (*.cedar) in {directory}: nothing would be permitted", hint=hint)
-    if sum(name.endswith(".cedarschema") for name, _ in files) != 1:
-        raise PolicyError(f"there must be exactly one schema (*.cedarschema) in {directory}", hint=hint)
-    return files
-
-
-def _validate(policies: str, schema: str) -> None:
-    hint = "Mend the policy or the schema; the service does not start on a set that does not validate."
-    try:
-        cedarpy.Schema.from_str(schema)
-        if not len(cedarpy.PolicySet.from_str(policies)):
-            raise PolicyError("the policy set is empty: nothing would be permitted", hint=hint)
-        result = cedarpy.validate_policies(policies, schema)
-    except ValueError as error:
-        raise PolicyError(f"the policies do not parse: {error}", hint=hint) from None
-    if not result.validation_passed:
-        said = "; ".join(f"{error.policy_id}: {error.error}" for error in result.errors)
-        raise PolicyError(f"the policies do not validate: {said}", hint=hint)
