@@ -11,6 +11,9 @@ EVERYONE = "everyone"
 LOCAL_OWNER_ID = "local-owner"
 """The person that `inhouse init` makes for whoever owns the data directory; no key can be made for it."""
 
+SYSTEM_ID = "system"
+"""The actor of what no person did; no person can have this id."""
+
 
 class Role(StrEnum):
     """What a principal may do; none includes another, and none but policy decides what may be read."""

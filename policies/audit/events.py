@@ -1,14 +1,22 @@
-"""The closed vocabulary of the audit log: `subject:object:action`, alphabetical; a tag may retire, never change meaning."""
+"""The closed vocabulary of the audit log, `subject:object:action`, and what each event tells."""
 
-from __future__ import annotations
+# NOTE: No `from __future__ import annotations` here: it would hide NotRequired from the classes below.
 
+import types
+from collections.abc import Mapping
 from enum import StrEnum
+from functools import cache
+from typing import Any, NotRequired, TypedDict, get_args, get_origin, get_type_hints
 
 
 class EventTag(StrEnum):
-    """What can have happened. docs/reference/audit-events.md lists each with the fields of its payload."""
+    """What can have happened, in alphabetical order; a tag may retire, but never changes its meaning.
+
+    docs/reference/audit-events.md lists each with the fields of its payload.
+    """
 
     AUDIT_READ = "audit:read"
+    AUDIT_RECOVERED = "audit:recovered"
     DATA_INITIALISED = "data:initialised"
     DOCUMENT_ADDED = "document:added"
     DOCUMENT_CHANGED = "document:changed"
@@ -31,3 +39,261 @@ class EventTag(StrEnum):
     SEARCH_RUN = "search:run"
     SERVICE_STARTED = "service:started"
     SERVICE_STOPPED = "service:stopped"
+
+
+class AuditRead(TypedDict):
+    """Someone read the log; the filters that they gave, and the record that they looked at."""
+
+    tag: NotRequired[str | None]
+    actor: NotRequired[str | None]
+    since: NotRequired[str | None]
+    until: NotRequired[str | None]
+    record: NotRequired[str]
+
+
+class AuditRecovered(TypedDict):
+    """A crash had left an unfinished line: what was cut off it, and whether a whole record was kept."""
+
+    file: str
+    kept: bool
+    bytes_cut: int
+    sha256_cut: str
+
+
+class DataInitialised(TypedDict):
+    """A data directory was made: the version that made it, and the embedder that its index is bound to."""
+
+    version: str
+    embedder: NotRequired[str]
+
+
+DocumentWritten = TypedDict("DocumentWritten", {"run": str, "path": str, "sha256": str, "class": str})
+"""A document's new content: its path, SHA-256 of its bytes, and the access class that its label gives."""
+
+DocumentRelabelled = TypedDict("DocumentRelabelled", {"run": str, "document": str, "path": str, "class": str})
+"""A document changed its access class and nothing else."""
+
+
+class DocumentQuarantined(TypedDict):
+    """A file or a record of a collection was refused."""
+
+    run: str
+    path: str
+    reason: str
+
+
+class DocumentRemoved(TypedDict):
+    """A document left the index; `run` is there where an ingest did it."""
+
+    run: NotRequired[str]
+    document: str
+    version: int
+    path: str
+    reason: str
+
+
+class DocumentViewed(TypedDict):
+    """A document's text was shown to the actor."""
+
+    document: str
+    version: int
+    path: str
+
+
+class IngestStarted(TypedDict):
+    """An ingest run began over a source."""
+
+    run: str
+    source: str
+
+
+class IngestFinished(TypedDict):
+    """An ingest run ended, and how its counts add up."""
+
+    run: str
+    outcome: str
+    found: int
+    added: int
+    changed: int
+    removed: int
+    quarantined: int
+    unchanged: NotRequired[int]
+    relabelled: NotRequired[int]
+
+
+class KeyCreated(TypedDict):
+    """A key was made for a person; the rights are there where the key has fewer than its owner."""
+
+    key: str
+    person: str
+    expires: str
+    groups: NotRequired[list[str] | None]
+    clearance: NotRequired[str | None]
+    roles: NotRequired[list[str] | None]
+
+
+class KeyRevoked(TypedDict):
+    """A key is refused from now on."""
+
+    key: str
+    person: NotRequired[str]
+
+
+class PersonAdded(TypedDict):
+    """A person was added, with these rights."""
+
+    person: str
+    groups: list[str]
+    clearance: str
+    roles: list[str]
+
+
+class PersonDisabled(TypedDict):
+    """Every credential of the person is refused from now on."""
+
+    person: str
+
+
+class PolicyFault(TypedDict):
+    """A decision erred and was therefore a Deny: who asked for what, and what went wrong."""
+
+    error: str
+
+
+class QuestionAsked(TypedDict):
+    """A question, and everything that its answer may be made from.
+
+    `policy` is the hash of the policy set, `passages` and `contents` are ids and SHA-256 of what was retrieved, `digest`
+    is the model's. The question is in `text`; or, where the settings say so, SHA-256 of `blinder` and text is in
+    `text_sha256`.
+    """
+
+    policy: str
+    passages: list[str]
+    contents: list[str]
+    model: str
+    runtime: str
+    digest: str | None
+    text: NotRequired[str]
+    text_sha256: NotRequired[str]
+    blinder: NotRequired[str]
+    kb: NotRequired[str | None]
+
+
+class QuestionAnswered(TypedDict):
+    """The answer to the question whose audit id is `question`: each citation is document, version, start and end."""
+
+    question: str
+    citations: list[list[str | int]]
+    citations_dropped: int
+    characters: int
+
+
+class QuestionCancelled(TypedDict):
+    """The person left, or stopped the answer."""
+
+    question: str
+
+
+class QuestionFailed(TypedDict):
+    """The answer broke off by an error of this name."""
+
+    question: str
+    error: str
+
+
+class QuestionRefused(TypedDict):
+    """The documents that this person may read do not answer; `reason` says how that was seen."""
+
+    question: str
+    reason: str
+
+
+class SearchRun(TypedDict):
+    """A search and what it found, as in a question."""
+
+    policy: str
+    passages: list[str]
+    contents: list[str]
+    text: NotRequired[str]
+    text_sha256: NotRequired[str]
+    blinder: NotRequired[str]
+    kb: NotRequired[str | None]
+
+
+class ServiceStarted(TypedDict):
+    """The service began to answer, in this version and under this policy set."""
+
+    version: str
+    policy: str
+    address: NotRequired[str]
+    model: NotRequired[str]
+
+
+class ServiceStopped(TypedDict):
+    """The service ended in an orderly way; a start without it means that it was killed."""
+
+    reason: NotRequired[str]
+
+
+PAYLOADS: Mapping[EventTag, type] = types.MappingProxyType(
+    {
+        EventTag.AUDIT_READ: AuditRead,
+        EventTag.AUDIT_RECOVERED: AuditRecovered,
+        EventTag.DATA_INITIALISED: DataInitialised,
+        EventTag.DOCUMENT_ADDED: DocumentWritten,
+        EventTag.DOCUMENT_CHANGED: DocumentWritten,
+        EventTag.DOCUMENT_QUARANTINED: DocumentQuarantined,
+        EventTag.DOCUMENT_RELABELLED: DocumentRelabelled,
+        EventTag.DOCUMENT_REMOVED: DocumentRemoved,
+        EventTag.DOCUMENT_VIEWED: DocumentViewed,
+        EventTag.INGEST_FINISHED: IngestFinished,
+        EventTag.INGEST_STARTED: IngestStarted,
+        EventTag.KEY_CREATED: KeyCreated,
+        EventTag.KEY_REVOKED: KeyRevoked,
+        EventTag.PERSON_ADDED: PersonAdded,
+        EventTag.PERSON_DISABLED: PersonDisabled,
+        EventTag.POLICY_ERROR: PolicyFault,
+        EventTag.QUESTION_ANSWERED: QuestionAnswered,
+        EventTag.QUESTION_ASKED: QuestionAsked,
+        EventTag.QUESTION_CANCELLED: QuestionCancelled,
+        EventTag.QUESTION_FAILED: QuestionFailed,
+        EventTag.QUESTION_REFUSED: QuestionRefused,
+        EventTag.SEARCH_RUN: SearchRun,
+        EventTag.SERVICE_STARTED: ServiceStarted,
+        EventTag.SERVICE_STOPPED: ServiceStopped,
+    }
+)
+"""The fields of each event's payload."""
+
+
+@cache
+def fields(tag: EventTag) -> Mapping[str, tuple[Any, bool]]:
+    """The type of each field of a payload, and whether it must be there."""
+    shape: Any = PAYLOADS[tag]
+    required: frozenset[str] = shape.__required_keys__
+    return {name: (hint, name in required) for name, hint in get_type_hints(shape).items()}
+
+
+def check_payload(tag: EventTag, payload: Mapping[str, Any]) -> None:
+    """Raises ValueError for a payload that lacks a field, has one that its event does not know, or one of a wrong type."""
+    known = fields(tag)
+    for name, (hint, required) in known.items():
+        if name not in payload:
+            if required:
+                raise ValueError(f"{tag} lacks the field {name!r}")
+        elif not _fits(payload[name], hint):
+            raise ValueError(f"{tag} has a {type(payload[name]).__name__} in {name!r}")
+    unknown = sorted(set(payload) - set(known))
+    if unknown:
+        raise ValueError(f"{tag} knows no field {unknown[0]!r}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if isinstance(hint, types.UnionType):
+        return any(_fits(value, one) for one in get_args(hint))
+    if get_origin(hint) is list:
+        return isinstance(value, (list, tuple)) and all(_fits(one, get_args(hint)[0]) for one in value)
+    if hint is int and isinstance(value, bool):
+        return False
+    return isinstance(value, hint)

@@ -2,128 +2,192 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import fcntl
+import hashlib
 import os
+import stat
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import rfc8785
 
-from policies.audit.events import EventTag
-from policies.audit.records import GENESIS, Record, chained, file_name, files, parsed
-from policies.errors import AuditUnavailable
+from policies.audit.events import EventTag, check_payload
+from policies.audit.records import Record, chained, file_name
+from policies.audit.tail import End, find_end
+from policies.errors import AuditBroken, AuditUnavailable
+from policies.identity import SYSTEM_ID
 
-_TAIL_BYTES = 1 << 16
+Event = tuple[EventTag, str, Mapping[str, Any]]
+"""A tag, the id of who acted, and the payload that belongs to the tag."""
 
 
 class AuditLog:
-    """An append-only chain of records in `directory`.
+    """An append-only chain of records in `directory`, made with mode 0700 where it is missing.
 
-    Safe for threads and for several processes (a lock file). A line that a crash left unfinished is completed by
-    nothing and hides nothing: it was never acknowledged, so the next append cuts it off. A file is begun anew once it
-    passes `file_bytes`. Raises AuditUnavailable wherever a record cannot be made durable.
+    Safe for threads and for several processes on one machine (a lock file). A file is begun anew once it has `file_bytes`.
+    An unfinished line that a crash left was never acknowledged: it is cut off when the log is opened or next written,
+    and a record `audit:recovered` says so; a record that lacks only the end of its line is kept. Whatever keeps a record
+    from being durable raises AuditUnavailable, in the constructor too: no log, no service.
     """
 
-    def __init__(self, directory: Path, *, file_bytes: int = 64 * 2**20) -> None:
+    def __init__(self, directory: Path, *, file_bytes: int = 64 * 2**20, wait_seconds: float = 10) -> None:
         from filelock import FileLock
 
         self._directory = directory
         self._file_bytes = file_bytes
-        self._thread_lock = threading.Lock()
-        try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise _unavailable(directory, error) from None
-        self._lock = FileLock(directory / "lock", timeout=10, mode=0o600, thread_local=False)
-        self._known: tuple[Path, int, Record] | None = None
+        self._wait_seconds = wait_seconds
+        self._threads = threading.Lock()
+        self._known: End | None = None
+        with self._failures():
+            if not directory.is_dir():
+                directory.mkdir(mode=0o700, parents=True)
+                _sync_directory(directory.parent)
+            self._processes = FileLock(
+                directory / "lock",
+                timeout=wait_seconds,
+                mode=0o600,
+                thread_local=False,
+                poll_interval=0.002,
+                fallback_to_soft=False,
+            )
+            with self._held():
+                self._heal(self._end())
 
     def append(self, tag: EventTag, actor: str, payload: Mapping[str, Any]) -> Record:
-        """Writes one record and waits until the disk has it. `payload` must be JSON without NaN or integers past 2^53."""
-        from filelock import Timeout
+        """Writes one record and waits until the disk has it; `payload` has the fields of its tag (events.py)."""
+        return self.append_all([(tag, actor, payload)])[0]
 
-        try:
-            with self._thread_lock, self._lock:
-                return self._append(tag, actor, payload)
-        except (OSError, Timeout) as error:
-            self._known = None
-            raise _unavailable(self._directory, error) from None
-        except rfc8785.CanonicalizationError as error:
-            raise AuditUnavailable(f"the record of {tag} is not JSON: {error}", hint="This is a defect; report it.") from None
+    def append_all(self, events: Sequence[Event]) -> list[Record]:
+        """Writes one record for each event, all of them or none, and waits for the disk once."""
+        for tag, _, payload in events:
+            try:
+                check_payload(tag, payload)
+            except ValueError as error:
+                raise AuditUnavailable(f"the record does not fit: {error}", hint="This is a defect; report it.") from None
+        if not events:
+            return []
+        with self._failures(), self._held():
+            return self._append(self._heal(self._end()), events)
 
-    def _append(self, tag: EventTag, actor: str, payload: Mapping[str, Any]) -> Record:
-        path, size, last = self._end()
-        time = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        sequence = last.sequence + 1 if last else 1
-        record = chained(sequence, time, tag.value, actor, payload, last.hash if last else GENESIS)
-        line = record.line()
+    def _append(self, end: End, events: Sequence[Event]) -> list[Record]:
+        records: list[Record] = []
+        sequence, previous, time = end.sequence, end.hash, _now()
+        for tag, actor, payload in events:
+            records.append(chained(sequence + 1, time, tag.value, actor, payload, previous))
+            sequence, previous = records[-1].sequence, records[-1].hash
+        path, size = end.path, end.size
         if path is None or size >= self._file_bytes:
-            path, size = self._directory / file_name(sequence), 0
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-        try:
-            os.ftruncate(descriptor, size)
-            os.lseek(descriptor, size, os.SEEK_SET)
-            view = memoryview(line)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
-        except OSError:
-            # What is half-written must not look like a record to the next reader.
-            os.ftruncate(descriptor, size)
-            raise
-        finally:
-            os.close(descriptor)
+            path, size = self._directory / file_name(records[0].sequence), 0
+        data = b"".join(record.line() for record in records)
+        with _opened(path) as descriptor:
+            try:
+                _write(descriptor, data, size)
+            except OSError:
+                # What is half-written must not look like a record to the next reader.
+                with contextlib.suppress(OSError):
+                    os.ftruncate(descriptor, size)
+                raise
         if size == 0:
             _sync_directory(self._directory)
-        self._known = (path, size + len(line), record)
-        return record
+        self._known = End(path, size + len(data), records[-1])
+        return records
 
-    def _end(self) -> tuple[Path | None, int, Record | None]:
-        """The newest file, the length of its complete records, and the last of them."""
-        found = files(self._directory)
-        if not found:
-            return None, 0, None
-        path = found[-1]
-        size = path.stat().st_size
-        if self._known and self._known[:2] == (path, size):
-            return self._known
-        record, end = _last_complete(path, size)
-        if record is None and len(found) > 1:
-            # The crash came between a new file and its first line.
-            previous, _ = _last_complete(found[-2], found[-2].stat().st_size)
-            return path, 0, previous
-        return path, end, record
+    def _end(self) -> End:
+        """The end of the log; raises AuditBroken where it is not at least what this process wrote."""
+        known = self._known
+        if known is not None and known.path is not None:
+            with contextlib.suppress(FileNotFoundError):
+                newer = known.path.with_name(file_name(known.sequence + 1)).exists()
+                if known.path.stat().st_size == known.size and not newer:
+                    return known
+        end = find_end(self._directory)
+        if known is not None and (end.sequence, end.hash) != (known.sequence, known.hash) and end.sequence <= known.sequence:
+            raise AuditBroken(f"record {known.sequence} was there and is gone: the log was cut or put back")
+        return end
+
+    def _heal(self, end: End) -> End:
+        """Leaves nothing behind the last whole record, and says in the log what was there."""
+        if end.path is None or not (end.torn or end.unended):
+            return end
+        with _opened(end.path) as descriptor:
+            os.ftruncate(descriptor, end.size)
+            if end.unended:
+                _write(descriptor, b"\n", end.size)
+            _sync(descriptor)
+        healed = End(end.path, end.size + int(end.unended), end.record)
+        cut = hashlib.sha256(end.torn).hexdigest()
+        payload = {"file": end.path.name, "kept": end.unended, "bytes_cut": len(end.torn), "sha256_cut": cut}
+        self._append(healed, [(EventTag.AUDIT_RECOVERED, SYSTEM_ID, payload)])
+        assert self._known is not None
+        return self._known
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        """The log for this thread alone, among all threads and processes."""
+        if not self._threads.acquire(timeout=self._wait_seconds):
+            raise TimeoutError("another write has not ended")
+        try:
+            with self._processes:
+                yield
+        finally:
+            self._threads.release()
+
+    @contextlib.contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except AuditBroken as error:
+            hint = "Nothing is written behind a broken record. Run `inhouse audit verify`, and compare with a backup."
+            raise AuditUnavailable(error.message, hint=hint) from None
+        except rfc8785.CanonicalizationError as error:
+            raise AuditUnavailable(f"the record is not JSON: {error}", hint="This is a defect; report it.") from None
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise AuditUnavailable(
+                f"the audit record cannot be written in {self._directory}: {reason}",
+                hint="Nothing is answered without a record. Free some space, or mend the directory's permissions.",
+            ) from None
 
 
-def _last_complete(path: Path, size: int) -> tuple[Record | None, int]:
-    with path.open("rb") as file:
-        span = _TAIL_BYTES
-        while True:
-            start = max(0, size - span)
-            file.seek(start)
-            tail = file.read(size - start)
-            end = tail.rfind(b"\n")
-            begin = tail.rfind(b"\n", 0, end) if end > 0 else -1
-            if begin >= 0 or start == 0:
-                break
-            span *= 4
-    if end < 0:
-        return None, 0
-    return parsed(tail[begin + 1 : end + 1], f"the last record of {path.name}"), start + end + 1
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(f"{path} is not a plain file")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _write(descriptor: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written
+    _sync(descriptor)
+
+
+def _sync(descriptor: int) -> None:
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is not None:
+        # On macOS fsync alone leaves the data in the drive's own memory.
+        fcntl.fcntl(descriptor, full)
+    else:
+        os.fsync(descriptor)
 
 
 def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _unavailable(directory: Path, error: Exception) -> AuditUnavailable:
-    reason = getattr(error, "strerror", None) or str(error)
-    return AuditUnavailable(
-        f"the audit record cannot be written in {directory}: {reason}",
-        hint="Nothing is answered without a record. Free some space, or mend the directory's permissions.",
-    )
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,14 +1,21 @@
-"""Reads the log without loading it whole: forwards, or from the newest record back."""
+"""Reads the log without loading it whole: from the oldest record on, or from the newest back."""
 
 from __future__ import annotations
 
+import datetime
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from policies.audit.records import Record, files, parsed
-from policies.errors import NotFoundError
+import rfc8785
+
+from policies.audit.records import Record, files, first_number, parsed
+from policies.errors import NotFoundError, UsageError
 
 _BLOCK = 1 << 16
+_END_BYTES = 256
+# The canonical form sorts its keys, so a line always ends so and what is not asked for needs no parsing.
+_END_OF_LINE = re.compile(rb'"sequence":(\d+),"tag":"([^"\\]+)","time":"([^"\\]+)"\}\n\Z')
 
 
 def records(
@@ -16,51 +23,77 @@ def records(
     *,
     tag: str | None = None,
     actor: str | None = None,
-    since: str | None = None,
-    until: str | None = None,
+    since: str | datetime.datetime | None = None,
+    until: str | datetime.datetime | None = None,
+    after: int | None = None,
     limit: int | None = None,
     newest_first: bool = True,
 ) -> Iterator[Record]:
-    """The records that match all that is given; times are ISO 8601 in UTC and compare as text. Each line that is read is
-    checked against its own hash; AuditBroken names one that does not match. The chain is `verify`'s to check."""
-    left = limit
-    for record in _all(directory, newest_first=newest_first):
-        if left == 0 or (newest_first and since is not None and record.time < since):
-            return
-        if (
-            (tag is None or record.tag == tag)
-            and (actor is None or record.actor == actor)
-            and (since is None or record.time >= since)
-            and (until is None or record.time < until)
-        ):
-            yield record
-            left = left - 1 if left is not None else None
+    """The records that match all that is given, one at a time.
+
+    `since` (inclusive) and `until` (exclusive) are dates or times in ISO 8601, UTC where they name no zone. `after` is the
+    number of the last record of the page before: only what comes behind it in the asked order follows. Each record that
+    is given out was checked against its own hash; AuditBroken names one that does not match. The chain, and what is left
+    out, is `verify`'s to check. Raises UsageError for a time that is none.
+    """
+    match = _Match(tag, actor, _moment(since), _moment(until))
+    return _matching(directory, match, after, limit, newest_first=newest_first)
 
 
 def record(directory: Path, identifier: str) -> Record:
     """The record of an audit id (`number-hash`) or number; raises NotFoundError where there is none or the hash differs."""
     number, _, start = identifier.partition("-")
-    if number.isdigit():
-        for path in reversed(files(directory)):
-            if int(path.stem.removeprefix("audit-")) > int(number):
-                continue
-            with path.open("rb") as file:
-                for index, line in enumerate(file, 1):
-                    if not line.endswith(b"\n"):
-                        break
-                    found = parsed(line, f"{path.name}, line {index}")
-                    if found.sequence == int(number) and found.hash.startswith(start):
-                        return found
-            break
+    if number.isdecimal() and number.isascii() and len(number) < 16:
+        for found in _matching(directory, _Match(), int(number) - 1, 1, newest_first=False):
+            if found.sequence == int(number) and found.hash.startswith(start):
+                return found
     raise NotFoundError(f"there is no audit record {identifier!r}", hint="`inhouse audit list` shows the newest ones.")
 
 
-def _all(directory: Path, *, newest_first: bool) -> Iterator[Record]:
+class _Match:
+    """What is asked of a record."""
+
+    def __init__(
+        self, tag: str | None = None, actor: str | None = None, since: str | None = None, until: str | None = None
+    ) -> None:
+        self._tag = tag.encode() if tag is not None else None
+        self._start = b'{"actor":' + rfc8785.dumps(actor) + b"," if actor is not None else b"{"
+        self._since = since.encode() if since else b""
+        self._until = until.encode() if until else b"\xff"
+
+    def __call__(self, line: bytes, tag: bytes, time: bytes) -> bool:
+        return (self._tag is None or tag == self._tag) and line.startswith(self._start) and self._since <= time < self._until
+
+
+def _matching(directory: Path, match: _Match, after: int | None, limit: int | None, *, newest_first: bool) -> Iterator[Record]:
+    left = limit
+    for path in _paths(directory, after, newest_first=newest_first):
+        for line in _lines_backwards(path) if newest_first else _lines_forwards(path):
+            if left == 0:
+                return
+            end = _END_OF_LINE.search(line[-_END_BYTES:])
+            if end is None:
+                parsed(line, f"a record of {path.name}")
+                continue
+            number, tag, time = end.groups()
+            if after is not None and (int(number) >= after if newest_first else int(number) <= after):
+                continue
+            if match(line, tag, time):
+                yield parsed(line, f"{path.name}, record {number.decode()}")
+                left = left - 1 if left is not None else None
+
+
+def _paths(directory: Path, after: int | None, *, newest_first: bool) -> list[Path]:
+    """The files in the asked order, without those that hold nothing behind `after`."""
     found = files(directory)
-    for path in reversed(found) if newest_first else found:
-        lines = _lines_backwards(path) if newest_first else _lines_forwards(path)
-        for line in lines:
-            yield parsed(line, f"a record of {path.name}")
+    if after is not None:
+        starts = [first_number(path) for path in found]
+        if newest_first:
+            found = [path for path, start in zip(found, starts, strict=True) if start < after]
+        else:
+            ends = [*starts[1:], None]
+            found = [path for path, end in zip(found, ends, strict=True) if end is None or end > after + 1]
+    return found[::-1] if newest_first else found
 
 
 def _lines_forwards(path: Path) -> Iterator[bytes]:
@@ -71,21 +104,33 @@ def _lines_forwards(path: Path) -> Iterator[bytes]:
 
 
 def _lines_backwards(path: Path) -> Iterator[bytes]:
+    """The lines that end, last first; what follows the last newline is no line yet."""
     with path.open("rb") as file:
         position = file.seek(0, 2)
-        pending = b""
+        held = b""
+        ended = False
         while position > 0:
             size = min(_BLOCK, position)
             position -= size
             file.seek(position)
-            pieces = (file.read(size) + pending).split(b"\n")
-            pending = pieces[0]
-            # The last piece of the file follows its last newline: empty, or a line that was never finished.
-            start = len(pieces) - 1
-            if position + size >= file.seek(0, 2):
-                pieces[-1] = b""
-            for piece in reversed(pieces[1 : start + 1]):
-                if piece:
-                    yield piece + b"\n"
-        if pending:
-            yield pending + b"\n"
+            held, *rest = (file.read(size) + held).split(b"\n")
+            if not ended and rest:
+                rest.pop()
+                ended = True
+            for line in reversed(rest):
+                yield line + b"\n"
+        if held and ended:
+            yield held + b"\n"
+
+
+def _moment(when: str | datetime.datetime | None) -> str | None:
+    """The moment as records write it, so that the two compare as text."""
+    if when is None:
+        return None
+    try:
+        moment = datetime.datetime.fromisoformat(when) if isinstance(when, str) else when
+    except ValueError:
+        raise UsageError(f"{when!r} is not a time", hint="Write it as 2026-11-24 or 2026-11-24T09:30:00+00:00.") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return moment.astimezone(datetime.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
