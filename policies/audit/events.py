@@ -61,10 +61,10 @@ class AuditRecovered(TypedDict):
 
 
 class DataInitialised(TypedDict):
-    """A data directory was made: the version that made it, and the embedder that its index is bound to."""
+    """A data directory was made: the embedder that its index is bound to, and the hash of the policy set."""
 
-    version: str
-    embedder: NotRequired[str]
+    embedder: str
+    policy: str
 
 
 DocumentWritten = TypedDict("DocumentWritten", {"run": str, "path": str, "sha256": str, "class": str})
