@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from policies.errors import DataDirectoryError
+from policies.errors import DataDirectoryBusy, DataDirectoryError
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 _BUSY_MILLISECONDS = 10_000
 
@@ -39,9 +41,40 @@ def open_database(path: Path, migrations: Path) -> Engine:
     return engine
 
 
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """One snapshot of the database, which no writer waits for. Raises DataDirectoryError where it cannot be read."""
+    from sqlalchemy.exc import DatabaseError, IntegrityError, InterfaceError
+
+    try:
+        with engine.connect().execution_options(reading=True) as connection:
+            yield connection
+    except IntegrityError:
+        raise
+    except (DatabaseError, InterfaceError) as error:
+        raise unusable(Path(str(engine.url.database)), error.orig or error) from None
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One transaction, alone among the writers of all processes, on the disk when it is left and undone by an exception.
+    Raises DataDirectoryError where it cannot be written; IntegrityError is passed on."""
+    from sqlalchemy.exc import DatabaseError, IntegrityError, InterfaceError
+
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except IntegrityError:
+        raise
+    except (DatabaseError, InterfaceError) as error:
+        raise unusable(Path(str(engine.url.database)), error.orig or error) from None
+
+
 def unusable(path: Path, error: BaseException) -> DataDirectoryError:
     """The error for a database file that cannot be used, with the next step."""
     reason = getattr(error, "strerror", None) or str(error)
+    if "locked" in reason:
+        return DataDirectoryBusy(f"{path} is locked by another process", hint="Try again when that has ended.")
     return DataDirectoryError(
         f"cannot use {path}: {reason}",
         hint="Free some space or mend its permissions; if the file is damaged, restore it from a backup.",

@@ -5,19 +5,21 @@ from __future__ import annotations
 import datetime
 import json
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 
-from policies.database import open_database, unusable
+from policies.database import open_database, reading, writing
 from policies.errors import AuthenticationRequired, NotFoundError, UsageError
-from policies.identity import LOCAL_OWNER_ID, Principal, Role
+from policies.identity import LOCAL_OWNER_ID, SYSTEM_ID, Principal, Role
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._@-]{0,63}")
+_RESERVED = {LOCAL_OWNER_ID, SYSTEM_ID}
 _METADATA = sa.MetaData()
 PERSON = sa.Table(
     "person",
@@ -34,7 +36,7 @@ PERSON = sa.Table(
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A person as stored; never deleted, only disabled, because the audit log names them."""
+    """A person as stored; never deleted, only disabled, because the audit log names them. `created` is ISO 8601 in UTC."""
 
     id: str
     name: str
@@ -46,69 +48,62 @@ class Person:
 
 
 class PeopleStore:
-    """People in `people.db`. Several processes may use the file at once; what one commits the next request of another
-    sees."""
+    """People in `people.db`, made or brought to its newest form here.
+
+    Several processes may use the file at once; what one commits the next request of another sees. Raises
+    DataDirectoryError where the file cannot be used, DataDirectoryBusy where another process holds it too long.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         self.engine = open_database(path, Path(__file__).parent / "people_migrations")
 
     def check_new(self, id: str, name: str, groups: Iterable[str]) -> None:
-        """Raises UsageError where `add` would refuse."""
-        if not _ID.fullmatch(id):
-            raise UsageError(
-                f"{id!r} cannot be a person's id", hint="Up to 64 of a-z 0-9 . _ @ -, beginning with a letter or digit."
-            )
-        for word in (name, *groups):
-            if not word.strip() or not word.isprintable() or len(word) > 200:
-                raise UsageError(f"{word!r} cannot be a name", hint="1 to 200 printable characters.")
+        """Raises UsageError where `add` would refuse: an id that is taken, reserved or malformed, a name or group that is
+        empty, longer than 200 characters, or holds what does not show (control characters among it)."""
+        _check(id, name, groups)
+        if id in _RESERVED:
+            raise UsageError(f"{id!r} is the product's own name", hint="Choose another id.")
         if self._row(id) is not None:
-            raise UsageError(f"there is a person {id!r} already", hint="`inhouse people show` shows it.")
+            raise _taken(id)
 
     def add(self, id: str, name: str, groups: Iterable[str], clearance: str, roles: Iterable[Role]) -> Person:
-        """Adds a person; raises UsageError for an id that is taken or malformed."""
+        """Adds a person. Raises UsageError as `check_new` does, and for a clearance or role that cannot be one; whether
+        the clearance is one of the settings' levels is the caller's to check, and an unknown one reads nothing."""
         kept = frozenset(groups)
         self.check_new(id, name, kept)
-        values = {
-            "id": id,
-            "name": name,
-            "groups": json.dumps(sorted(kept)),
-            "clearance": clearance,
-            "roles": json.dumps(sorted(Role(role).value for role in roles)),
-            "disabled": False,
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        }
-        try:
-            with self.engine.begin() as connection:
-                connection.execute(PERSON.insert().values(values))
-        except IntegrityError:
-            raise UsageError(f"there is a person {id!r} already") from None
-        except OperationalError as error:
-            raise unusable(self._path, error.orig or error) from None
-        return self.show(id)
+        return self._insert(id, name, kept, clearance, roles)
 
     def add_local_owner(self, clearance: str) -> Person:
-        """The person for whoever owns the data directory; `clearance` is the highest level. Does nothing if it is there."""
+        """The person for whoever owns the data directory; `clearance` is the highest level. Does nothing if it is there.
+
+        It has no role and no group: what it may do is the policy `local-owner` alone.
+        """
         if self._row(LOCAL_OWNER_ID) is None:
-            return self.add(LOCAL_OWNER_ID, "Local owner", (), clearance, ())
+            return self._insert(LOCAL_OWNER_ID, "Local owner", frozenset(), clearance, ())
         return self.show(LOCAL_OWNER_ID)
 
     def list(self) -> list[Person]:
         """Everyone, by id."""
-        with self.engine.connect().execution_options(reading=True) as connection:
-            return [_person(row) for row in connection.execute(PERSON.select().order_by(PERSON.c.id))]
+        with reading(self.engine) as connection:
+            return [person_of(row) for row in connection.execute(PERSON.select().order_by(PERSON.c.id))]
 
     def show(self, id: str) -> Person:
         """One person; raises NotFoundError."""
         row = self._row(id)
         if row is None:
             raise NotFoundError(f"there is no person {id!r}", hint="`inhouse people list` shows who is there.")
-        return _person(row)
+        return person_of(row)
 
     def disable(self, id: str) -> None:
-        """From now on no credential of this person is accepted. Raises NotFoundError."""
+        """From the next request on no credential of this person is accepted. Raises NotFoundError, and UsageError for the
+        local owner, whose right ends where its policy is taken away."""
+        if id == LOCAL_OWNER_ID:
+            raise UsageError(
+                "the local owner is not disabled",
+                hint="Set access.policies to a copy of the policies without local-owner.cedar: then it may do nothing.",
+            )
         self.show(id)
-        with self.engine.begin() as connection:
+        with writing(self.engine) as connection:
             connection.execute(PERSON.update().where(PERSON.c.id == id).values(disabled=True))
 
     def principal(self, id: str) -> Principal:
@@ -122,12 +117,35 @@ class PeopleStore:
         """Closes the file."""
         self.engine.dispose()
 
+    def _insert(self, id: str, name: str, groups: frozenset[str], clearance: str, roles: Iterable[Role]) -> Person:
+        _check(id, name, (*groups, clearance))
+        try:
+            known = sorted({Role(role).value for role in roles})
+        except ValueError as error:
+            raise UsageError(str(error), hint=f"One of: {', '.join(Role)}.") from None
+        values = {
+            "id": id,
+            "name": name,
+            "groups": json.dumps(sorted(groups)),
+            "clearance": clearance,
+            "roles": json.dumps(known),
+            "disabled": False,
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+        try:
+            with writing(self.engine) as connection:
+                connection.execute(PERSON.insert().values(values))
+        except IntegrityError:
+            raise _taken(id) from None
+        return self.show(id)
+
     def _row(self, id: str) -> Any:
-        with self.engine.connect().execution_options(reading=True) as connection:
+        with reading(self.engine) as connection:
             return connection.execute(PERSON.select().where(PERSON.c.id == id)).first()
 
 
-def _person(row: Any) -> Person:
+def person_of(row: Any) -> Person:
+    """A person from a row of the table."""
     return Person(
         row.id,
         row.name,
@@ -137,3 +155,21 @@ def _person(row: Any) -> Person:
         row.disabled,
         row.created,
     )
+
+
+def _check(id: str, name: str, words: Iterable[str]) -> None:
+    if not _ID.fullmatch(id):
+        raise UsageError(
+            f"{id!r} cannot be a person's id", hint="Up to 64 of a-z 0-9 . _ @ -, beginning with a letter or digit."
+        )
+    for word in (name, *words):
+        # Two spellings of the same letters would be two groups that nobody can tell apart.
+        plain = word.isprintable() and word == word.strip() and word == unicodedata.normalize("NFC", word)
+        if not plain or not 0 < len(word) <= 200:
+            raise UsageError(
+                f"{word!r} cannot be a name", hint="1 to 200 printable characters in Unicode's NFC form, no space at the ends."
+            )
+
+
+def _taken(id: str) -> UsageError:
+    return UsageError(f"there is a person {id!r} already", hint="`inhouse people show` shows it.")
