@@ -216,12 +216,11 @@ class Pipeline:
             self._remove(state, [document] if document else [], "its label is gone")
             return True
         entry = state.quarantined.get(file.relative)
-        if entry is not None and not state.request.retry and entry.reason not in (UNLABELLED, REFUSED):
-            if (entry.size, entry.modified_ns) == (file.size, file.modified_ns):
-                state.report.refuse(file.relative, entry.reason, entry.detail)
-                if document is not None and document.access != access:
-                    state.relabels.append((document.id, access, file.relative))
-                return True
+        if entry is not None and not state.request.retry and _still_bad(entry, file):
+            state.report.refuse(file.relative, entry.reason, entry.detail)
+            if document is not None and document.access != access:
+                state.relabels.append((document.id, access, file.relative))
+            return True
         if document is None:
             return False
         if (document.size, document.modified_ns) != (file.size, file.modified_ns):
@@ -458,6 +457,12 @@ class _Progress:
                 "seconds": round(now - self._started, 2),
             }
         )
+
+
+def _still_bad(entry: QuarantineEntry, file: FoundFile) -> bool:
+    """Whether a file is as it was when it could not be parsed; what was refused for other reasons is looked at anew."""
+    unchanged = (entry.size, entry.modified_ns) == (file.size, file.modified_ns)
+    return unchanged and entry.reason not in (UNLABELLED, REFUSED)
 
 
 def _hash(path: Path) -> str:

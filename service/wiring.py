@@ -68,7 +68,6 @@ class Installation:
     def policies(self) -> PolicyEngine:
         """The policy set in force; what it reports as errors becomes events."""
         from policies.access.engine import PolicyEngine
-    from policies.access.scope import AccessScope
         from policies.audit.events import EventTag
 
         def report(message: str) -> None:

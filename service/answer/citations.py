@@ -47,7 +47,8 @@ class Citations:
         self._found.append(_citation(source, piece.start, piece.end))
         shown = piece.shown or source.passage.text[piece.start : piece.end]
         # A document's own [7] must not look like a citation of ours.
-        return f"{_BRACKETED.sub(r'(\1)', ' '.join(shown.split()))} [{piece.number}]"
+        plain = _BRACKETED.sub(r"(\1)", " ".join(shown.split()))
+        return f"{plain} [{piece.number}]"
 
     def all(self) -> tuple[Citation, ...]:
         """Every citation, in the order of the answer, none twice."""

@@ -62,3 +62,30 @@ def _interrupt_sets(stop: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def absolute(path: Path) -> Path:
+    """The path as another process would have to name it; links stay, because what is under them may be meant."""
+    return path.expanduser().absolute()
+
+
+def read_batch(path: Path) -> list[dict[str, str]]:
+    """The lines of a batch file, each {"id", "text"}. Raises UsageError naming the line that is not one."""
+    import json
+
+    from policies.errors import UsageError
+
+    lines = []
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    said = json.loads(line)
+                    lines.append({"id": str(said["id"]), "text": str(said["text"])})
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise UsageError(
+            f'{path}, line {number}: not {{"id": ..., "text": ...}}', hint="One JSON object a line, in UTF-8."
+        ) from None
+    return lines

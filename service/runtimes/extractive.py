@@ -162,9 +162,9 @@ def _joined(chosen: Sequence[_Candidate]) -> list[Quote]:
     spans: list[tuple[int, int, int, str | None]] = []
     for one in chosen:
         number, start, end = one.source.number, one.unit.start, one.unit.end
-        if one.before is not None and one.unit.kind == "sentence" and _UNCLEAR.match(one.text):
-            if one.before.kind == "sentence":
-                start = one.before.start
+        unclear = one.unit.kind == "sentence" and _UNCLEAR.match(one.text)
+        if unclear and one.before is not None and one.before.kind == "sentence":
+            start = one.before.start
         shown = one.text if one.unit.kind == "row" else None
         if any(n == number and s <= start and end <= e for n, s, e, _ in spans):
             continue

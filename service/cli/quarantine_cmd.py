@@ -1,0 +1,69 @@
+"""`inhouse quarantine`: list, show, retry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from policies.errors import PartialFailure
+from service.cli._common import ConfigOption, DataOption, JsonOption, absolute, perform
+from service.cli.display import say, say_json, table
+from service.cli.ingest_cmd import Meter, show_report
+
+app = typer.Typer(pretty_exceptions_enable=False, no_args_is_help=True, help="List, show and retry what could not be indexed.")
+
+
+@app.command("list")
+def list_entries(json: JsonOption = False, data: DataOption = None, config: ConfigOption = None) -> None:
+    """List what is in quarantine, and why."""
+    found = perform(data, config, "quarantine.list", {})
+    if json:
+        say_json(found)
+        return
+    columns = [("id", "ID"), ("reason", "REASON"), ("attempts", "TRIES"), ("last_seen", "LAST SEEN"), ("path", "PATH")]
+    table(found["quarantine"], columns)
+
+
+@app.command()
+def show(
+    id: Annotated[str, typer.Argument(metavar="ID", help="An entry's id.")],
+    json: JsonOption = False,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Show one entry, what its reason means, and how to mend it."""
+    found = perform(data, config, "quarantine.show", {"id": id})
+    if json:
+        say_json(found)
+        return
+    for name, value in found["entry"].items():
+        say(f"{name}: {value}")
+
+
+@app.command()
+def retry(
+    id: Annotated[str | None, typer.Argument(metavar="ID", help="An entry's id; every entry without it.")] = None,
+    labels: Annotated[Path | None, typer.Option("--labels", metavar="FILE", help="Label rules, as for ingest.")] = None,
+    json: JsonOption = False,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Parse the files again, after they or the limits were mended."""
+    meter = Meter(shown=not json)
+    request = {"id": id, "labels": str(absolute(labels)) if labels else None}
+    try:
+        found = perform(data, config, "quarantine.retry", request, emit=meter)
+    finally:
+        meter.close()
+    if json:
+        say_json(found)
+    for report in found["runs"]:
+        if not json:
+            show_report(report)
+    left = sum(report["quarantined"] for report in found["runs"])
+    if left:
+        raise PartialFailure(f"{left} still in quarantine", hint="inhouse quarantine list")
+    if not json:
+        say("Nothing that was tried is in quarantine any more.")
