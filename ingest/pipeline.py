@@ -35,7 +35,7 @@ UNLABELLED = "no-label"
 BAD_RECORD = "bad-record"
 REFUSED = "not-a-plain-file"
 
-Record = Callable[[EventTag, Mapping[str, Any]], None]
+Record = Callable[[EventTag, Mapping[str, Any]], object]
 Listener = Callable[[Mapping[str, Any]], None]
 
 

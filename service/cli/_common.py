@@ -75,17 +75,21 @@ def read_batch(path: Path) -> list[dict[str, str]]:
 
     from policies.errors import UsageError
 
-    lines = []
     try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    said = json.loads(line)
-                    lines.append({"id": str(said["id"]), "text": str(said["text"])})
+        written = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
-        raise UsageError(
-            f'{path}, line {number}: not {{"id": ..., "text": ...}}', hint="One JSON object a line, in UTF-8."
-        ) from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8", hint='One JSON object a line: {"id": ..., "text": ...}') from None
+    lines = []
+    for number, line in enumerate(written, 1):
+        if not line.strip():
+            continue
+        try:
+            said = json.loads(line)
+            lines.append({"id": str(said["id"]), "text": str(said["text"])})
+        except (ValueError, KeyError, TypeError):
+            raise UsageError(
+                f'{path}, line {number}: not {{"id": ..., "text": ...}}', hint="One JSON object a line, in UTF-8."
+            ) from None
     return lines

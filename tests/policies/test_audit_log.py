@@ -160,7 +160,7 @@ def test_a_line_cut_anywhere_is_healed_and_no_whole_record_is_lost(
     after = log.append(EventTag.PERSON_DISABLED, "anna", {"person": "after"})
     assert after.sequence == len(kept) + 1 + expected_healing
     assert verify(directory, expected=[*kept, after.id]).records == after.sequence
-    told = [one for one in records(directory, tag=EventTag.AUDIT_RECOVERED)]
+    told = list(records(directory, tag=EventTag.AUDIT_RECOVERED))
     assert len(told) == expected_healing
     if told:
         torn = b"" if cut == 1 else last[:-cut]
@@ -289,9 +289,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_l1_a_full_disk_refuses_and_leaves_a_whole_log(small_disk: Path) -> None:
     log = AuditLog(small_disk / "audit", file_bytes=9000)
     made: list[str] = []
-    with pytest.raises(AuditUnavailable, match="No space left") as caught:
+
+    def fill() -> None:
         while True:
-            made += add(log, 1)
+            made.extend(add(log, 1))
+
+    with pytest.raises(AuditUnavailable, match="No space left") as caught:
+        fill()
     assert "Free some space" in caught.value.hint
     assert len(made) > 20
     assert verify(small_disk / "audit", expected=made).records == len(made)
@@ -350,7 +354,7 @@ def test_l1_a_fault_of_the_disk_refuses_and_loses_nothing(strace: str, tmp_path:
 
 
 @pytest.mark.parametrize("call", ["fsync", "pwrite64", "openat"])
-@pytest.mark.parametrize("when", [3, 6, 10, 14])
+@pytest.mark.parametrize("when", [3, 6, 9, 11])
 def test_l1_killed_at_any_call_nothing_acknowledged_is_lost(strace: str, tmp_path: Path, call: str, when: int) -> None:
     directory = tmp_path / "audit"
     directory.mkdir()
@@ -376,7 +380,12 @@ def test_the_disk_has_the_record_before_it_is_acknowledged(strace: str, tmp_path
     under = (strace, "-f", "-qq", "-y", "-o", str(trace), "-e", "trace=pwrite64,fsync,write")
     made, _ = writer(tmp_path / "audit", 3, under=under, file_bytes=700).communicate(timeout=120)
     calls = [line for line in trace.read_text().splitlines() if str(tmp_path) in line or "write(1<" in line]
-    order = ["written" if "pwrite64" in one else "told" if "write(1<" in one else "synced" for one in calls]
+    # A line and its end may be told in two writes, where output is not buffered.
+    order = [
+        "written" if "pwrite64" in one else "told" if "write(1<" in one else "synced"
+        for one in calls
+        if "write(1<" not in one or '"\\n"' not in one
+    ]
     first = order.index("told")
     # The first record: the new directory's parent, the line, the file, the directory that names the new file.
     assert order[:first] == ["synced", "written", "synced", "synced"]
