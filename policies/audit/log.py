@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import fcntl
 import hashlib
 import os
@@ -72,6 +73,14 @@ class AuditLog:
             return []
         with self._failures(), self._held():
             return self._append(self._heal(self._end()), events)
+
+    def check(self) -> None:
+        """Raises AuditUnavailable where a record could not be written now: the end of the log is broken, locked or gone, or
+        its directory may not be written."""
+        with self._failures(), self._held():
+            self._heal(self._end())
+            if not os.access(self._directory, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     def _append(self, end: End, events: Sequence[Event]) -> list[Record]:
         records: list[Record] = []

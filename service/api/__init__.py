@@ -1,0 +1,1 @@
+"""The HTTP face: an OpenAI-compatible chat, search, documents, health and metrics."""

@@ -1,0 +1,35 @@
+"""The HTTP application: routes, errors, and what stands before them."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from service.api import chat, operating, problems, retrieval
+from service.api.gate import Gate
+from service.api.guard import Guard
+from service.api.metrics import Measured, Metrics
+from service.api.state import State
+from service.wiring import Installation
+
+
+def create_app(installation: Installation) -> FastAPI:
+    """An application over an installation that this process owns."""
+    server = installation.settings.server
+    app = FastAPI(
+        title="inhouse",
+        version=version("inhouse"),
+        description="Answers from an organisation's own documents, with citations.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    metrics = Metrics()
+    app.state.inhouse = State(installation, Gate(server.max_concurrent_answers, server.max_waiting_answers), metrics)
+    problems.install(app)
+    for room in (chat, retrieval, operating):
+        app.include_router(room.router)
+    app.add_middleware(Measured, metrics=metrics)
+    app.add_middleware(Guard, hosts=server.allowed_hosts, origins=server.allowed_origins, max_body_bytes=server.max_body_bytes)
+    return app

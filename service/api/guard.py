@@ -1,0 +1,100 @@
+"""What is refused before any route sees it: foreign hosts and origins, and bodies that are too large."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from policies.errors import AccessDenied, InhouseError, UsageError
+from service.api.problems import answer
+
+_HEADERS = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+)
+
+
+class BodyTooLarge(UsageError):
+    """The request's body is over the limit."""
+
+    http_status = 413
+    kind = "body-too-large"
+
+
+class Misdirected(UsageError):
+    """The Host header names a host that this service is not."""
+
+    http_status = 421
+    kind = "misdirected"
+
+
+class Guard:
+    """Checks Host against DNS rebinding, Origin against pages of other sites, and the body's size while it comes in."""
+
+    def __init__(self, app: ASGIApp, *, hosts: Sequence[str], origins: Sequence[str], max_body_bytes: int) -> None:
+        self._app = app
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self._origins = frozenset(origins)
+        self._limit = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, as ASGI has it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        refusal = self._refusal(headers)
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                present = {name for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(pair for pair in _HEADERS if pair[0] not in present)]
+            await send(message)
+
+        if refusal is None:
+            try:
+                await self._app(scope, self._limited(receive), sending)
+            except BodyTooLarge as error:
+                refusal = error
+        if refusal is not None and not started:
+            await answer(scope["path"], refusal)(scope, receive, sending)
+
+    def _refusal(self, headers: dict[str, str]) -> InhouseError | None:
+        host = headers.get("host", "")
+        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+        if name.lower() not in self._hosts:
+            return Misdirected(
+                "this host name is not one of the service's", hint="Add it to server.allowed_hosts if it should be."
+            )
+        origin = headers.get("origin")
+        if origin is not None and origin not in self._origins and urlsplit(origin).netloc.lower() != host.lower():
+            return AccessDenied("a page of another site may not call this service", hint="See server.allowed_origins.")
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > self._limit:
+            return self._too_large()
+        return None
+
+    def _limited(self, receive: Receive) -> Receive:
+        seen = 0
+
+        async def receiving() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self._limit:
+                raise self._too_large()
+            return message
+
+        return receiving
+
+    def _too_large(self) -> BodyTooLarge:
+        return BodyTooLarge(f"the body is over {self._limit} bytes", hint="See server.max_body_bytes.")
