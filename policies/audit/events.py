@@ -169,7 +169,7 @@ class QuestionAsked(TypedDict):
     """
 
     policy: str
-    passages: list[str]
+    passages: list[int]
     contents: list[str]
     model: str
     runtime: str
@@ -213,7 +213,7 @@ class SearchRun(TypedDict):
     """A search and what it found, as in a question."""
 
     policy: str
-    passages: list[str]
+    passages: list[int]
     contents: list[str]
     text: NotRequired[str]
     text_sha256: NotRequired[str]
