@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -51,9 +52,12 @@ class Guard:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         refusal = self._refusal(headers)
         started = False
+        over: list[BodyTooLarge] = []
 
         async def sending(message: Message) -> None:
             nonlocal started
+            if over and not started:
+                return  # The framework turns the error below into one of its own; ours is sent at the end.
             if message["type"] == "http.response.start":
                 started = True
                 present = {name for name, _ in message["headers"]}
@@ -61,10 +65,9 @@ class Guard:
             await send(message)
 
         if refusal is None:
-            try:
-                await self._app(scope, self._limited(receive), sending)
-            except BodyTooLarge as error:
-                refusal = error
+            with suppress(BodyTooLarge):
+                await self._app(scope, self._limited(receive, over), sending)
+            refusal = over[0] if over else None
         if refusal is not None and not started:
             await answer(scope["path"], refusal)(scope, receive, sending)
 
@@ -83,7 +86,7 @@ class Guard:
             return self._too_large()
         return None
 
-    def _limited(self, receive: Receive) -> Receive:
+    def _limited(self, receive: Receive, over: list[BodyTooLarge]) -> Receive:
         seen = 0
 
         async def receiving() -> Message:
@@ -91,7 +94,8 @@ class Guard:
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > self._limit:
-                raise self._too_large()
+                over.append(self._too_large())
+                raise over[0]
             return message
 
         return receiving
