@@ -56,7 +56,7 @@ class Guard:
 
         async def sending(message: Message) -> None:
             nonlocal started
-            if over and not started:
+            if over and refusal is None and not started:
                 return  # The framework turns the error below into one of its own; ours is sent at the end.
             if message["type"] == "http.response.start":
                 started = True
