@@ -187,13 +187,14 @@ def make_embedder(directory: Path, settings: Settings) -> Embedder:
 def make_runtime(settings: Settings, embedder: Embedder) -> Runtime:
     """The runtime that settings name."""
     if settings.runtime.kind == "ollama":
-        return _make_ollama(settings)
+        return make_ollama(settings)
     from service.runtimes.extractive import ExtractiveRuntime
 
     return ExtractiveRuntime(embedder)
 
 
-def _make_ollama(settings: Settings) -> Runtime:
+def make_ollama(settings: Settings) -> Runtime:
+    """The Ollama runtime that settings describe; raises SettingsError or ModelRefused."""
     from service.answer.prompts import messages
     from service.runtimes.ollama import OllamaRuntime
 

@@ -1,0 +1,134 @@
+"""Looks at an installation without changing it: each check says what it found and, where needed, how to mend it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from policies.errors import InhouseError
+from service.ownership import SOCKET_NAME, holder
+from service.settings import Settings, load_settings
+from service.wiring import Installation, embedder_words
+
+State = Literal["ok", "note", "wrong"]
+_DEPENDENCIES = ("cedarpy", "chromadb", "fastapi", "kreuzberg", "llama-index-core", "onnxruntime", "sqlalchemy", "tantivy")
+_LOW_DISK_BYTES = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check's outcome; `mend` is the next step, empty where all is well."""
+
+    check: str
+    state: State
+    found: str
+    mend: str = ""
+
+
+def examine(directory: Path, config: Path | None) -> Iterator[Finding]:
+    """Every finding, in an order in which a later one may depend on an earlier one. Raises nothing of its own."""
+    yield Finding("python", "ok", sys.version.split()[0])
+    yield _versions()
+    try:
+        settings = load_settings(directory, config)
+    except InhouseError as error:
+        yield Finding("settings", "wrong", error.message, error.hint)
+        return
+    yield Finding("settings", "ok", "read")
+    if not (directory / "people.db").is_file():
+        yield Finding("data directory", "wrong", f"{directory} is not there", f"Make it: inhouse init --data {directory}")
+        return
+    yield from _directory(directory)
+    for name, check in (("policies", _policies), ("audit log", _audit), ("embedding model", _model), ("runtime", _runtime)):
+        yield _guarded(name, check, directory, settings)
+    yield _tesseract()
+
+
+def _versions() -> Finding:
+    found, missing = [], []
+    for name in ("inhouse", *_DEPENDENCIES):
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return Finding("packages", "wrong", f"missing: {', '.join(missing)}", "Install again from requirements.lock.")
+    return Finding("packages", "ok", ", ".join(found))
+
+
+def _directory(directory: Path) -> Iterator[Finding]:
+    loose = [
+        path
+        for path in [directory, *sorted(directory.rglob("*"))]
+        if not path.is_symlink() and stat.S_IMODE(path.stat().st_mode) & 0o077
+    ]
+    if loose:
+        yield Finding(
+            "file modes", "wrong", f"{len(loose)} can be read by others, first {loose[0]}", f"Run: chmod -R go-rwx {directory}"
+        )
+    else:
+        yield Finding("file modes", "ok", f"{directory} is its owner's alone")
+    free = shutil.disk_usage(directory).free
+    low = free < _LOW_DISK_BYTES
+    yield Finding("disk", "wrong" if low else "ok", f"{free / 2**30:.1f} GiB free", "Free some space." if low else "")
+    if not os.access(directory, os.W_OK):
+        yield Finding("writable", "wrong", f"{directory} is read-only for this user", "Mend its owner or its mount.")
+    who = holder(directory)
+    if who is not None and (directory / SOCKET_NAME).exists():
+        yield Finding("service", "ok", f"process {who.process} runs since {who.since}")
+    else:
+        yield Finding("service", "note", "not running", "Start it: inhouse serve")
+
+
+def _guarded(name: str, check: Callable[[Path, Settings], Finding], directory: Path, settings: Settings) -> Finding:
+    try:
+        return check(directory, settings)
+    except InhouseError as error:
+        return Finding(name, "wrong", error.message, error.hint)
+
+
+def _policies(directory: Path, settings: Settings) -> Finding:
+    engine = Installation(directory, settings).policies
+    where = str(settings.access.policies or "the packaged defaults")
+    return Finding("policies", "ok", f"{where}, hash {engine.hash[:16]}")
+
+
+def _audit(directory: Path, settings: Settings) -> Finding:
+    from policies.audit.verify import verify
+
+    return Finding("audit log", "ok", f"{verify(directory / 'audit').records} records verify")
+
+
+def _model(directory: Path, settings: Settings) -> Finding:
+    model = Path(embedder_words(directory, settings)["model"])
+    if settings.embedding.kind != "hashing" and not model.is_dir():
+        return Finding("embedding model", "wrong", f"{model} is not there", f"Build it: inhouse init --data {directory}")
+    return Finding("embedding model", "ok", f"{settings.embedding.kind} in {model}")
+
+
+def _runtime(directory: Path, settings: Settings) -> Finding:
+    if settings.runtime.kind == "extractive":
+        return Finding("runtime", "ok", "extractive: quotes, needs no model")
+    import asyncio
+
+    from service.wiring import make_ollama
+
+    card = asyncio.run(make_ollama(settings).card())
+    return Finding("runtime", "ok", f"{card.name} ({card.digest[:19]}), window {card.context_tokens} tokens")
+
+
+def _tesseract() -> Finding:
+    from ingest.parsing.ocr import tessdata_folder
+
+    folder = tessdata_folder()
+    if folder is None:
+        mend = "Install tesseract's English data, e.g.: apt install tesseract-ocr-eng; or: brew install tesseract"
+        return Finding("tesseract", "note", "no language data: scans and pictures of text go to quarantine", mend)
+    return Finding("tesseract", "ok", str(folder))
