@@ -13,7 +13,8 @@ THRESHOLD = 0.352
 """The fused score below which 5 % of half of SQuAD2's answerable questions were refused (bench/answers.py). It tells
 another subject; it cannot tell that a fact is missing from documents on the subject."""
 
-_NUMBER = re.compile(r"\d[\d.,:/-]*\d|\d")
+_NUMBER = re.compile(r"[A-Za-z]{1,6}-?\d[\dA-Za-z-]*|\d[\d.,:/-]*\d|\d")
+"""Numbers, and names that hold one: HM-90 is not in a passage because 90 is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +38,18 @@ def judge(question: str, hits: Sequence[Hit], weights: Mapping[str, float], thre
     best = max(hit.score for hit in hits)
     if best < limit:
         return Refuse(f"the best passage scores {best:.3f}, under {limit:.3f}")
-    absent = _absent_numbers(question, hits)
-    if absent and best < limit + 0.15:
+    absent = _absent(question, hits)
+    # A name with a number in it, such as HM-90, is what the question is about; a bare number may be a detail.
+    if absent and (best < limit + 0.15 or any(one[0].isalpha() for one in absent)):
         return Refuse(f"no passage holds {absent[0]}")
     return Proceed()
 
 
-def _absent_numbers(question: str, hits: Sequence[Hit]) -> list[str]:
-    found = " ".join(f"{hit.passage.title} {hit.passage.path} {hit.passage.text}" for hit in hits)
-    held = set(terms(found))
-    return [number for number in _NUMBER.findall(question) if number not in found and not set(terms(number)) & held]
+def _absent(question: str, hits: Sequence[Hit]) -> list[str]:
+    found = " ".join(f"{hit.passage.title} {hit.passage.path} {hit.passage.text}" for hit in hits).lower()
+    held, joined = set(terms(found)), found.replace("-", "").replace(" ", "")
+    return [
+        one
+        for one in _NUMBER.findall(question)
+        if one.lower().replace("-", "").removesuffix("s") not in joined and not (one[0].isdigit() and set(terms(one)) & held)
+    ]

@@ -1,0 +1,172 @@
+"""The example company, from its files to its answers, through the command line as people use it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest.parsing.ocr import tessdata_folder
+
+SCANS = {"form-f014-scan.png"}
+
+
+def inhouse(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from service.cli import main; main()", *arguments]
+    environment = {**os.environ, "INHOUSE_DATA_DIR": str(data)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
+
+
+@pytest.fixture(scope="module")
+def examples(repository: Path) -> Path:
+    return repository / "examples"
+
+
+@pytest.fixture(scope="module")
+def questions(examples: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = tomllib.loads((examples / "questions.toml").read_text(encoding="utf-8"))["question"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def data(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with the examples and their people."""
+    made = tmp_path_factory.mktemp("examples") / "data"
+    assert inhouse(made, "init").returncode == 0
+    done = inhouse(made, "ingest", str(examples / "documents"), "--json")
+    expected = 0 if tessdata_folder() else 5
+    assert done.returncode == expected, done.stderr
+    for one in tomllib.loads((examples / "people.toml").read_text(encoding="utf-8"))["person"]:
+        given = [part for group in one["groups"] for part in ("--group", group)]
+        given += [part for role in one["roles"] for part in ("--role", role)]
+        arguments = ("people", "add", one["id"], "--name", one["name"], "--clearance", one["clearance"], *given)
+        assert inhouse(made, *arguments).returncode == 0
+    return made
+
+
+def batch(data: Path, verb: str, person: str, questions: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
+    """What a person gets for many questions, by the question's id."""
+    lines = [json.dumps({"id": one["id"], "text": one["text"]}) + "\n" for one in questions]
+    path = folder / f"{verb}-{person}.jsonl"
+    path.write_text("".join(lines), encoding="utf-8")
+    done = inhouse(data, verb, "--batch", str(path), "--as", person, "--json")
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["id"] for one in answers] == [one["id"] for one in questions]
+    return {one["id"]: one for one in answers}
+
+
+@pytest.fixture(scope="module")
+def answers(data: Path, questions: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
+    """Every person's answer to every question."""
+    folder = tmp_path_factory.mktemp("batches")
+    people = sorted({person for one in questions for person in (*one["may"], *one.get("may_not", ()))})
+    return {person: batch(data, "ask", person, questions, folder) for person in people}
+
+
+def answerable(questions: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    return [(person, one) for one in questions if not one.get("unanswerable") for person in one["may"]]
+
+
+def test_there_are_enough_questions_of_each_kind(questions: list[dict[str, Any]]) -> None:
+    without = [one for one in questions if one.get("unanswerable") and not one.get("hard")]
+    assert len(questions) - len(without) >= 40
+    assert len(without) >= 8
+    assert len({one["id"] for one in questions}) == len(questions)
+
+
+def test_every_file_is_indexed_and_the_counts_add_up(data: Path, examples: Path) -> None:
+    report = json.loads(inhouse(data, "runs", "--json").stdout)["runs"][0]
+    files = [path for path in (examples / "documents").rglob("*") if path.is_file() and path.name != "labels.toml"]
+    listed = json.loads(inhouse(data, "documents", "list", "--json").stdout)["documents"]
+    found = {one["path"].partition("#")[0] for one in listed}
+    missing = {path.name for path in files if str(path.relative_to(examples / "documents")) not in found}
+    assert missing <= (set() if tessdata_folder() else SCANS)
+    assert report["outcome"] in ("finished", "partial")
+
+
+def test_the_right_document_is_cited(answers: Mapping[str, Any], questions: list[dict[str, Any]]) -> None:
+    wrong = [
+        (person, one["id"])
+        for person, one in answerable(questions)
+        if one["document"] not in [cited["path"] for cited in answers[person][one["id"]]["citations"]]
+    ]
+    assert len(wrong) <= 0.05 * len(answerable(questions)), wrong
+
+
+def test_the_right_page_is_cited(answers: Mapping[str, Any], questions: list[dict[str, Any]]) -> None:
+    paged = [(person, one) for person, one in answerable(questions) if "page" in one]
+    wrong = [
+        (person, one["id"])
+        for person, one in paged
+        if (one["document"], one["page"])
+        not in [(cited["path"], cited["page"]) for cited in answers[person][one["id"]]["citations"]]
+    ]
+    assert len(paged) >= 10
+    assert len(wrong) <= 0.05 * len(paged), wrong
+
+
+def test_the_answer_holds_the_facts(answers: Mapping[str, Any], questions: list[dict[str, Any]]) -> None:
+    lacking = [
+        (person, one["id"], answers[person][one["id"]]["answer"])
+        for person, one in answerable(questions)
+        if not all(fact in answers[person][one["id"]]["answer"] for fact in one["facts"])
+    ]
+    assert len(lacking) <= 0.1 * len(answerable(questions)), lacking
+
+
+def test_each_quote_is_what_the_document_says(data: Path, answers: Mapping[str, Any]) -> None:
+    texts: dict[str, str] = {}
+    for mine in answers.values():
+        for answer in mine.values():
+            for cited in answer["citations"]:
+                document = cited["document"]
+                if document not in texts:
+                    texts[document] = json.loads(inhouse(data, "documents", "show", document, "--text", "--json").stdout)[
+                        "text"
+                    ]
+                assert texts[document][cited["start"] : cited["end"]] == cited["quote"]
+    assert len(texts) > 25
+
+
+def test_what_the_documents_do_not_say_is_not_answered(answers: Mapping[str, Any], questions: list[dict[str, Any]]) -> None:
+    answered = [
+        (person, one["id"], answers[person][one["id"]]["answer"])
+        for one in questions
+        if one.get("unanswerable") and not one.get("hard")
+        for person in one["may"]
+        if not answers[person][one["id"]]["refused"]
+    ]
+    assert answered == []
+
+
+def test_nobody_is_served_what_they_may_not_read(
+    data: Path, answers: Mapping[str, Any], questions: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    forbidden: dict[str, set[str]] = {}
+    for one in questions:
+        for person in one.get("may_not", ()):
+            forbidden.setdefault(person, set()).add(one["document"])
+    assert set(forbidden) >= {"ana", "bo", "carla", "eve"}
+    for person, documents in forbidden.items():
+        found = batch(data, "search", person, questions, tmp_path)
+        shown = {hit["path"] for one in found.values() for hit in one["hits"]}
+        shown |= {cited["path"] for one in answers[person].values() for cited in one["citations"]}
+        shown |= {near["path"] for one in answers[person].values() for near in one["nearest"]}
+        assert not shown & documents, person
+        assert shown
+
+
+def test_the_log_tells_all_of_it(data: Path, answers: Mapping[str, Any]) -> None:
+    asked = {answer["audit_id"]: person for person, mine in answers.items() for answer in mine.values()}
+    listed = inhouse(data, "audit", "list", "--tag", "question:asked", "--limit", "10000", "--json")
+    told = {record["id"]: record for record in map(json.loads, listed.stdout.splitlines())}
+    assert {identifier: told[identifier]["actor"] for identifier in asked} == asked
+    assert inhouse(data, "audit", "verify").returncode == 0
