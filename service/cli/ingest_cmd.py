@@ -88,7 +88,7 @@ class Meter:
     def __init__(self, *, shown: bool) -> None:
         self._shown = shown
         self._terminal = sys.stderr.isatty()
-        self._told = -10.0
+        self._told = 0.0
         self._drawn = False
 
     def __call__(self, event: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -59,6 +60,10 @@ def _build(source: Path, work: Path) -> None:
     from vectorstore.embedders.graph import build_graph
 
     build_graph(source / "model.safetensors", source / "config.json", work / _FULL)
+    # It advises a step for pictures' models through the root logger, where it would reach a steward's terminal.
+    logger = logging.getLogger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     previous, tempfile.tempdir = tempfile.tempdir, str(work)  # the quantiser's own temporary files stay inside
     try:
         quantize_dynamic(
@@ -70,6 +75,7 @@ def _build(source: Path, work: Path) -> None:
         )
     finally:
         tempfile.tempdir = previous
+        logger.setLevel(level)
     shutil.copyfile(source / _TOKENIZER, work / _TOKENIZER)
     manifest = {
         "form": FORM,
