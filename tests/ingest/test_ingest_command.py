@@ -1,0 +1,199 @@
+"""Ingest through the command line: what is counted, refused, forgotten, resumed, and what a kill leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LABELS = '[[rule]]\nglob = "*.md"\nkb = "k"\nclassification = "internal"\ngroups = ["staff"]\nowner = "o"\n'
+COMMAND = [sys.executable, "-c", "from service.cli import main; main()"]
+ROUNDS = int(os.environ.get("INHOUSE_CRASH_ROUNDS", "6"))
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """A data directory of its own, and an embedder that starts at once."""
+    return {**os.environ, "INHOUSE_DATA_DIR": str(tmp_path / "data"), "INHOUSE_EMBEDDING__KIND": "hashing"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "documents"
+    made.mkdir()
+    (made / "labels.toml").write_text(LABELS, encoding="utf-8")
+    for number in range(6):
+        (made / f"{number}.md").write_text(f"# Document {number}\n\nIt says the number {number}.\n", encoding="utf-8")
+    return made
+
+
+def inhouse(environment: dict[str, str], *arguments: str, code: int = 0) -> Any:
+    """Runs a command; its JSON where it printed some, else its text and errors."""
+    done = subprocess.run([*COMMAND, *arguments], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == code, done.stdout + done.stderr
+    try:
+        return json.loads(done.stdout)
+    except ValueError:
+        return done.stdout + done.stderr
+
+
+def counts(report: dict[str, Any]) -> dict[str, int]:
+    return {name: report[name] for name in ("added", "changed", "unchanged", "removed", "relabelled") if report[name]}
+
+
+def test_each_file_is_counted_once_and_an_unchanged_one_costs_nothing(environment: dict[str, str], folder: Path) -> None:
+    inhouse(environment, "init")
+    assert counts(inhouse(environment, "ingest", str(folder), "--json")) == {"added": 6}
+    assert counts(inhouse(environment, "ingest", str(folder), "--json")) == {"unchanged": 6}
+    os.utime(folder / "0.md", (1, 1))
+    (folder / "1.md").write_text("# Document 1\n\nIt says another number.\n", encoding="utf-8")
+    (folder / "6.md").write_text("# Document 6\n\nNew.\n", encoding="utf-8")
+    assert counts(inhouse(environment, "ingest", str(folder), "--json")) == {"added": 1, "changed": 1, "unchanged": 5}
+    assert "another number" in str(inhouse(environment, "search", "another number", "--json"))
+
+
+def test_a_dry_run_changes_nothing(environment: dict[str, str], folder: Path) -> None:
+    inhouse(environment, "init")
+    inhouse(environment, "ingest", str(folder), "--dry-run")
+    assert inhouse(environment, "documents", "list", "--json")["documents"] == []
+
+
+def test_what_no_rule_labels_is_refused_until_one_does(environment: dict[str, str], folder: Path) -> None:
+    (folder / "secret.txt").write_text("Nobody said who may read this.", encoding="utf-8")
+    inhouse(environment, "init")
+    inhouse(environment, "ingest", str(folder), code=5)
+    entries = inhouse(environment, "quarantine", "list", "--json")["quarantine"]
+    assert [(one["path"], one["reason"]) for one in entries] == [("secret.txt", "no-label")]
+    assert "secret.txt" not in str(inhouse(environment, "documents", "list", "--json"))
+    (folder / "labels.toml").write_text(LABELS.replace("*.md", "*"), encoding="utf-8")
+    inhouse(environment, "ingest", str(folder))
+    assert inhouse(environment, "quarantine", "list", "--json")["quarantine"] == []
+
+
+def test_a_changed_label_moves_documents_without_reading_them_again(environment: dict[str, str], folder: Path) -> None:
+    inhouse(environment, "init")
+    inhouse(environment, "ingest", str(folder))
+    (folder / "labels.toml").write_text(LABELS.replace("internal", "confidential"), encoding="utf-8")
+    assert counts(inhouse(environment, "ingest", str(folder), "--json")) == {"relabelled": 6}
+    listed = inhouse(environment, "documents", "list", "--json")["documents"]
+    assert {one["classification"] for one in listed} == {"confidential"}
+
+
+def test_prune_removes_what_has_gone_and_asks_before_it_removes_much(environment: dict[str, str], folder: Path) -> None:
+    inhouse(environment, "init")
+    inhouse(environment, "ingest", str(folder))
+    (folder / "0.md").unlink()
+    assert "removed" not in counts(inhouse(environment, "ingest", str(folder), "--json"))
+    assert counts(inhouse(environment, "ingest", str(folder), "--prune", "--json"))["removed"] == 1
+    for number in (1, 2, 3):
+        (folder / f"{number}.md").unlink()
+    inhouse(environment, "ingest", str(folder), "--prune", code=6)
+    assert len(inhouse(environment, "documents", "list", "--json")["documents"]) == 5
+
+
+def test_a_broken_file_costs_itself_alone(environment: dict[str, str], folder: Path) -> None:
+    (folder / "labels.toml").write_text(LABELS.replace("*.md", "*"), encoding="utf-8")
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.7\n" + b"\x00\xff" * 200)
+    (folder / "empty.docx").write_bytes(b"")
+    (folder / "not.xlsx").write_bytes(b"PK\x03\x04 not a zip")
+    (folder / "link.md").symlink_to("/etc/hostname")
+    os.mkfifo(folder / "pipe.md")
+    inhouse(environment, "init")
+    inhouse(environment, "ingest", str(folder), code=5)
+    refused = {one["path"]: one for one in inhouse(environment, "quarantine", "list", "--json")["quarantine"]}
+    assert {"broken.pdf", "empty.docx", "not.xlsx"} <= set(refused)
+    assert len(inhouse(environment, "documents", "list", "--json")["documents"]) == 6
+
+
+def index(data: Path) -> list[tuple[Any, ...]]:
+    """What the catalog holds as live, without ids and times."""
+    with sqlite3.connect(data / "catalog.db") as connection:
+        tables = {row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")}
+        assert tables
+    environment = {**os.environ, "INHOUSE_DATA_DIR": str(data), "INHOUSE_EMBEDDING__KIND": "hashing"}
+    listed = inhouse(environment, "documents", "list", "--limit", "10000", "--json")["documents"]
+    found = inhouse(environment, "search", "number document says", "--limit", "100", "--json")["hits"]
+    documents = sorted((one["path"], one["sha256"], one["passages"], one["classification"]) for one in listed)
+    return [*documents, *sorted((one["path"], one["start"], one["end"], one["score"], one["text"]) for one in found)]
+
+
+def test_killed_at_random_moments_the_index_ends_as_one_made_from_scratch(
+    environment: dict[str, str], folder: Path, tmp_path: Path
+) -> None:
+    chance = random.Random(20261124)
+    for number in range(6, 60):
+        (folder / f"{number}.md").write_text(f"# Document {number}\n\nIt says the number {number}.\n", encoding="utf-8")
+    inhouse(environment, "init")
+    killed = 0
+    for _ in range(ROUNDS):
+        changed = folder / f"{chance.randrange(60)}.md"
+        changed.write_text(changed.read_text(encoding="utf-8") + f"\nMore: {chance.random()}.\n", encoding="utf-8")
+        process = subprocess.Popen([*COMMAND, "ingest", str(folder)], env=environment, stderr=subprocess.DEVNULL, stdout=-3)
+        time.sleep(chance.uniform(0.2, 2.0))
+        killed += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    inhouse(environment, "ingest", str(folder))
+    scratch = {**environment, "INHOUSE_DATA_DIR": str(tmp_path / "scratch")}
+    inhouse(scratch, "init")
+    inhouse(scratch, "ingest", str(folder))
+    assert killed > 0
+    assert index(tmp_path / "data") == index(tmp_path / "scratch")
+    inhouse(environment, "audit", "verify")
+
+
+def test_ctrl_c_keeps_what_was_committed_and_the_next_run_goes_on(environment: dict[str, str], folder: Path) -> None:
+    for number in range(6, 400):
+        (folder / f"{number}.md").write_text(f"# Document {number}\n\nIt says the number {number}.\n", encoding="utf-8")
+    inhouse(environment, "init")
+    process = subprocess.Popen([*COMMAND, "ingest", str(folder)], env=environment, stderr=subprocess.PIPE, text=True)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode in (0, 130)
+    inhouse(environment, "ingest", str(folder))
+    listed = inhouse(environment, "documents", "list", "--limit", "10000", "--json")["documents"]
+    assert len(listed) == 400
+
+
+def test_a_second_process_is_told_who_owns_the_directory(environment: dict[str, str], folder: Path, tmp_path: Path) -> None:
+    from service.ownership import owned
+
+    inhouse(environment, "init")
+    with owned(tmp_path / "data", "ingest"):
+        told = inhouse(environment, "ingest", str(folder), code=8)
+    assert f"process {os.getpid()}" in told
+
+
+def test_a_full_disk_is_said_and_leaves_the_index_whole(tmp_path: Path, folder: Path, environment: dict[str, str]) -> None:
+    mount = shutil.which("mount")
+    if os.geteuid() != 0 or mount is None or sys.platform != "linux":
+        pytest.skip("needs root on Linux, to mount a small file system")
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run([mount, "-t", "tmpfs", "-o", "size=3m", "none", str(small)], capture_output=True).returncode:
+        pytest.skip("may not mount a file system here")
+    try:
+        tight = {**environment, "INHOUSE_DATA_DIR": str(small / "data")}
+        inhouse(tight, "init")
+        for number in range(6, 60):
+            (folder / f"{number}.md").write_text(f"# Document {number}\n\n" + f"word{number} " * 8000, encoding="utf-8")
+        done = subprocess.run([*COMMAND, "ingest", str(folder)], env=tight, capture_output=True, text=True, timeout=120)
+        assert done.returncode in (7, 10), done.stderr
+        assert "Traceback" not in done.stderr
+        subprocess.run([mount, "-o", "remount,size=200m", str(small)], check=True)
+        inhouse(tight, "ingest", str(folder))
+        assert len(inhouse(tight, "documents", "list", "--json")["documents"]) == 60
+        inhouse(tight, "audit", "verify")
+    finally:
+        subprocess.run(["umount", str(small)], check=False)

@@ -1,0 +1,91 @@
+"""Nothing is lost between the parsed text and its passages."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.chunking import PassageParser
+from ingest.passages import passages, units
+from vectorstore.embedders.hashing import HashingEmbedder
+from vectorstore.types import Page
+
+COUNT = HashingEmbedder().count
+LINE = st.one_of(
+    st.text(st.characters(exclude_categories=("Cs",)), max_size=60),
+    st.sampled_from(["# Heading", "## Part two", "- item one", "1. step", "| a | b |", "| --- | --- |", "| 1 | 2 |", "", " "]),
+    st.sampled_from(
+        ["A sentence. Another one! A third?", "Dr. Smith pays 3.50 euros.", "word " * 90, "x" * 900, "你好。再见。"]
+    ),
+)
+TEXT = st.lists(LINE, max_size=25).map("\n".join)
+
+
+def covered(text: str, spans: list[tuple[int, int]]) -> str:
+    """The characters of the text that no span covers, white space aside."""
+    held = [False] * len(text)
+    for start, end in spans:
+        held[start:end] = [True] * (end - start)
+    return "".join(one for one, is_held in zip(text, held, strict=True) if not is_held and not one.isspace())
+
+
+@settings(deadline=None, max_examples=150)
+@given(text=TEXT, size=st.integers(16, 200))
+def test_the_spans_cover_the_text_in_order_and_none_is_too_long(text: str, size: int) -> None:
+    made = passages(text, (), COUNT, size)
+    assert covered(text, [(one.start, one.end) for one in made]) == ""
+    assert all(one.text == text[one.start : one.end] and one.text.strip() for one in made)
+    assert all(before.end <= after.start for before, after in itertools.pairwise(made))
+    assert all(COUNT([one.text])[0] <= size for one in made)
+
+
+@settings(deadline=None, max_examples=100)
+@given(parts=st.lists(TEXT, min_size=1, max_size=5))
+def test_each_passage_has_the_page_that_holds_its_start(parts: list[str]) -> None:
+    pages, place = [], 0
+    for number, part in enumerate(parts, 1):
+        pages.append(Page(number, place, place + len(part)))
+        place += len(part) + 2
+    text = "\n\n".join(parts)
+    made = passages(text, pages, COUNT, 50)
+    assert covered(text, [(one.start, one.end) for one in made]) == ""
+    for one in made:
+        page = next(page for page in pages if page.number == one.page)
+        assert page.start <= one.start < page.end
+        assert one.end <= page.end
+
+
+@settings(deadline=None, max_examples=100)
+@given(text=TEXT)
+def test_units_cover_any_part_of_a_text(text: str) -> None:
+    assert covered(text, [(one.start, one.end) for one in units(text, 0, len(text))]) == ""
+
+
+def test_headings_go_with_what_they_head() -> None:
+    text = "# Leave\n\nStaff have 30 days.\n\n## Sick leave\n\nA note is needed.\n\n# Pay\n\nIt comes monthly."
+    made = passages(text, (), COUNT, 12)
+    told = {one.text.splitlines()[-1]: one.heading for one in made}
+    assert told["Staff have 30 days."] == ("Leave",)
+    assert told["A note is needed."] == ("Leave", "Sick leave")
+    assert told["It comes monthly."] == ("Pay",)
+
+
+def test_a_table_cut_in_two_keeps_its_header_as_context() -> None:
+    rows = "\n".join(f"| item {number} | {number} euros |" for number in range(30))
+    made = passages(f"| name | price |\n| --- | --- |\n{rows}", (), COUNT, 40)
+    assert len(made) > 2
+    assert all("| name | price |" in one.heading for one in made[1:])
+
+
+@pytest.mark.parametrize("text", ["", "   \n\n ", "\n"])
+def test_nothing_gives_nothing(text: str) -> None:
+    assert passages(text, (), COUNT, 50) == []
+
+
+def test_the_node_parser_says_the_same() -> None:
+    text = "# A\n\nOne sentence here. Another there.\n\n- an item\n- one more"
+    parser = PassageParser(count=COUNT, size=20)
+    assert list(parser.drafts(text, (Page(1, 0, len(text)),))) == list(passages(text, (Page(1, 0, len(text)),), COUNT, 20))
