@@ -77,7 +77,9 @@ class TantivyIndex:
     def document_frequencies(self, terms: Sequence[str]) -> tuple[list[int], int]:
         """Counts over the whole index, removed passages among them until their segment is merged."""
         searcher = self._index.searcher()
-        return [searcher.doc_freq("text", term) for term in terms], searcher.num_docs
+        frequencies = [searcher.doc_freq("text", term) for term in terms]
+        # Only the frequencies count removed ones: more than all would give a term a weight below none.
+        return frequencies, max([searcher.num_docs, *frequencies])
 
     def ids(self) -> list[PassageId]:
         """Every id in the index, in order."""
