@@ -9,8 +9,8 @@ from vectorstore.dense.interface import Scored, VectorKeeper
 from vectorstore.types import PassageId, Vectors
 
 EXACT_ROWS = 300_000
-"""Exact scoring of this many rows of 384 takes about as long on two cores as over-fetching from the graph
-(bench/search.py)."""
+"""Exact scoring of this many rows of 384 takes about as long on two cores as over-fetching from the
+graph."""
 
 _OVER_FETCH = 3
 
