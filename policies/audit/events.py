@@ -42,8 +42,14 @@ class EventTag(StrEnum):
 
 
 class AuditRead(TypedDict):
-    """Someone read the log; the filters that they gave, and the record that they looked at."""
+    """Someone read the log: `what` is list, show or verify; the filters that they gave, and the record that they looked at.
 
+    `order` is newest-first or oldest-first, `limit` the most records that were asked for.
+    """
+
+    what: str
+    order: NotRequired[str]
+    limit: NotRequired[int]
     tag: NotRequired[str | None]
     actor: NotRequired[str | None]
     since: NotRequired[str | None]
@@ -93,11 +99,12 @@ class DocumentRemoved(TypedDict):
 
 
 class DocumentViewed(TypedDict):
-    """A document's text was shown to the actor."""
+    """A document was shown to the actor; `text` says whether its parsed text was, or only what is known of it."""
 
     document: str
     version: int
     path: str
+    text: bool
 
 
 class IngestStarted(TypedDict):

@@ -36,7 +36,7 @@ def records(
     is given out was checked against its own hash; AuditBroken names one that does not match. The chain, and what is left
     out, is `verify`'s to check. Raises UsageError for a time that is none.
     """
-    match = _Match(tag, actor, _moment(since), _moment(until))
+    match = _Match(tag, actor, moment(since), moment(until))
     return _matching(directory, match, after, limit, newest_first=newest_first)
 
 
@@ -123,8 +123,8 @@ def _lines_backwards(path: Path) -> Iterator[bytes]:
             yield held + b"\n"
 
 
-def _moment(when: str | datetime.datetime | None) -> str | None:
-    """The moment as records write it, so that the two compare as text."""
+def moment(when: str | datetime.datetime | None) -> str | None:
+    """The moment as records write it, so that the two compare as text. Raises UsageError for a time that is none."""
     if when is None:
         return None
     try:

@@ -57,11 +57,13 @@ def show_sources(answer: Mapping[str, Any]) -> None:
     """The numbered sources under an answer, or the nearest documents under a refusal."""
     if answer["refused"]:
         if answer["nearest"]:
-            say("\nNearest documents that you may read:")
+            say()
+            say("Nearest documents that you may read:")
             for one in answer["nearest"]:
                 say(f"  - {one['title']} ({one['path']})")
     else:
-        say("\nSources:")
+        say()
+        say("Sources:")
         for one in answer["citations"]:
             page = f", page {one['page']}" if one["page"] else ""
             say(f"  [{one['number']}] {one['path']}{page} (version {one['version']}, characters {one['start']}-{one['end']})")

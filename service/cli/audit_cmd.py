@@ -1,14 +1,13 @@
-"""`inhouse audit`: list, show, verify. Reads the log's files; works while the service runs and when nothing else does."""
+"""`inhouse audit`: list, show, verify. Reading the log is itself recorded in it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
-from policies.audit.records import Record
-from policies.errors import UsageError
-from service.cli._common import DataOption, JsonOption, directory_of
+from service.cli._common import AsOption, ConfigOption, DataOption, JsonOption, perform
 from service.cli.display import say, say_json, table
 
 app = typer.Typer(pretty_exceptions_enable=False, no_args_is_help=True, help="List, show and verify what happened.")
@@ -22,46 +21,41 @@ def list_records(
     until: Annotated[str | None, typer.Option("--until", help="Before this time, ISO 8601 in UTC.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Records to show.")] = 50,
     oldest_first: Annotated[bool, typer.Option("--oldest-first", help="From the beginning of the log.")] = False,
+    as_person: AsOption = None,
     json: JsonOption = False,
     data: DataOption = None,
+    config: ConfigOption = None,
 ) -> None:
-    """List records, newest first."""
-    from policies.audit.events import EventTag
-    from policies.audit.query import records
+    """List records, newest first; the reading is recorded, and not in the list."""
+    request = {"tag": tag, "actor": actor, "since": since, "until": until, "limit": limit, "oldest_first": oldest_first}
+    rows: list[dict[str, Any]] = []
 
-    if tag is not None and tag not in set(EventTag):
-        raise UsageError(f"there is no event {tag!r}", hint=f"One of: {', '.join(EventTag)}.")
-    found = records(
-        directory_of(data) / "audit",
-        tag=tag,
-        actor=actor,
-        since=since,
-        until=until,
-        limit=limit,
-        newest_first=not oldest_first,
-    )
-    if json:
-        for one in found:
-            say_json(_described(one))
-        return
-    columns = [("id", "ID"), ("time", "TIME"), ("actor", "ACTOR"), ("tag", "EVENT"), ("summary", "WHAT")]
-    table([{**_described(one), "summary": _summary(one)} for one in found], columns)
+    def take(event: Mapping[str, Any]) -> None:
+        if json:
+            say_json(event["record"])
+        else:
+            rows.append({**event["record"], "summary": _summary(event["record"]["payload"])})
+
+    perform(data, config, "audit.list", {**request, "as_person": as_person}, emit=take)
+    if not json:
+        columns = [("id", "ID"), ("time", "TIME"), ("actor", "ACTOR"), ("tag", "EVENT"), ("summary", "WHAT")]
+        table(rows, columns)
 
 
 @app.command()
 def show(
     id: Annotated[str, typer.Argument(metavar="ID", help="An audit id, or a record's number.")],
+    as_person: AsOption = None,
     json: JsonOption = False,
     data: DataOption = None,
+    config: ConfigOption = None,
 ) -> None:
-    """Show one record whole."""
-    from policies.audit.query import record
-
-    found = record(directory_of(data) / "audit", id)
+    """Show one record whole; recorded."""
+    found = perform(data, config, "audit.show", {"id": id, "as_person": as_person})["record"]
     if json:
-        say_json(_described(found))
+        say_json(found)
         return
-    for name, value in _described(found).items():
+    for name, value in found.items():
         if name == "payload":
             for key, inner in sorted(value.items()):
                 say(f"  {key}: {inner}")
@@ -70,36 +64,30 @@ def show(
 
 
 @app.command()
-def verify(json: JsonOption = False, data: DataOption = None) -> None:
-    """Check the whole chain; exit code 11 and the first bad record where it does not hold."""
-    from dataclasses import asdict
-
-    from policies.audit.verify import verify as check
-
-    found = check(directory_of(data) / "audit")
+def verify(
+    expect: Annotated[
+        list[str] | None,
+        typer.Option("--expect", metavar="ID", help="An audit id, or a head, kept elsewhere, that must be in the log."),
+    ] = None,
+    as_person: AsOption = None,
+    json: JsonOption = False,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Check the whole chain; exit code 11 and the first bad record where it does not hold. Recorded."""
+    request = {"expected": expect or [], "as_person": as_person}
+    found = perform(data, config, "audit.verify", request)["verification"]
     if json:
-        say_json(asdict(found))
+        say_json(found)
         return
-    say(f"{found.records} records in {found.files} files verify, from {found.first or '-'} to {found.last or '-'}.")
-    say(f"Head: {found.head}")
-    if found.unfinished_bytes:
-        say(f"{found.unfinished_bytes} bytes at the end are a record that a crash cut off before it was acknowledged.")
+    say(f"{found['records']} records in {found['files']} files verify, from {found['first'] or '-'} to {found['last'] or '-'}.")
+    say(f"Head: {found['head']}")
+    if found["unfinished_bytes"]:
+        say(f"{found['unfinished_bytes']} bytes at the end are a record that a crash cut off before it was acknowledged.")
 
 
-def _described(record: Record) -> dict[str, Any]:
-    return {
-        "id": record.id,
-        "time": record.time,
-        "tag": record.tag,
-        "actor": record.actor,
-        "payload": dict(record.payload),
-        "previous": record.previous,
-        "hash": record.hash,
-    }
-
-
-def _summary(record: Record) -> str:
-    for name in ("text", "path", "person", "key", "question", "run", "error", "reason"):
-        if name in record.payload:
-            return str(record.payload[name])[:80]
+def _summary(payload: Mapping[str, Any]) -> str:
+    for name in ("text", "path", "person", "key", "question", "run", "error", "reason", "what"):
+        if isinstance(payload.get(name), str):
+            return str(payload[name])[:80]
     return ""

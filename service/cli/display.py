@@ -24,25 +24,37 @@ def plain(text: object) -> str:
     )
 
 
+def one_line(text: object) -> str:
+    """The text as `plain` has it, on one line: a name or a title cannot begin a line that looks like ours."""
+    return " ".join(plain(text).splitlines()).replace("\t", " ")
+
+
 def say(text: object = "") -> None:
-    """A line to standard output."""
+    """One line to standard output, whatever is in it."""
+    sys.stdout.write(one_line(text) + "\n")
+
+
+def say_text(text: str) -> None:
+    """A text of many lines, such as a document's, to standard output."""
     sys.stdout.write(plain(text) + "\n")
 
 
 def write(text: str) -> None:
-    """A piece of a line to standard output, at once."""
+    """A piece of an answer to standard output, at once."""
     sys.stdout.write(plain(text))
     sys.stdout.flush()
 
 
 def note(text: object) -> None:
-    """A line to standard error: what is not the result."""
-    sys.stderr.write(plain(text) + "\n")
+    """One line to standard error: what is not the result."""
+    sys.stderr.write(one_line(text) + "\n")
 
 
 def say_json(value: object) -> None:
-    """One line of JSON to standard output."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    """One line of JSON to standard output. What `plain` would take out is escaped, so that a program still gets it and a
+    terminal does not obey it."""
+    text = json.dumps(value, ensure_ascii=False)
+    sys.stdout.write("".join(one if one_line(one) else f"\\u{ord(one):04x}" for one in text) + "\n")
     sys.stdout.flush()
 
 
@@ -56,7 +68,7 @@ def show_error(error: InhouseError) -> None:
 def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[tuple[str, str]]) -> None:
     """Rows as aligned columns; `columns` are (key, heading). One line a row, so that line tools work on it."""
     lines = [[heading for _, heading in columns]]
-    lines += [[plain(_cell(row.get(key))).replace("\n", " ").replace("\t", " ") for key, _ in columns] for row in rows]
+    lines += [[one_line(_cell(row.get(key))) for key, _ in columns] for row in rows]
     widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
     for line in lines:
         say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -8,7 +8,7 @@ import typer
 
 from policies.errors import UsageError
 from service.cli._common import AsOption, ConfigOption, DataOption, JsonOption, KnowledgeBaseOption, perform
-from service.cli.display import say, say_json, table
+from service.cli.display import say, say_json, say_text, table
 
 app = typer.Typer(pretty_exceptions_enable=False, no_args_is_help=True, help="List, show and remove documents.")
 
@@ -39,13 +39,13 @@ def list_documents(
 @app.command()
 def show(
     id: Id,
-    text: Annotated[bool, typer.Option("--text", help="Show the parsed text too; recorded.")] = False,
+    text: Annotated[bool, typer.Option("--text", help="Show the parsed text too.")] = False,
     as_person: AsOption = None,
     json: JsonOption = False,
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Show one document."""
+    """Show one document; recorded."""
     found = perform(data, config, "documents.show", {"id": id, "text": text, "as_person": as_person})
     if json:
         say_json(found)
@@ -54,7 +54,7 @@ def show(
         say(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
     if text:
         say()
-        say(found["text"])
+        say_text(found["text"])
 
 
 @app.command()

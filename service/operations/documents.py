@@ -64,7 +64,7 @@ def list_documents(installation: Installation, request: ListDocuments, emit: Emi
 
 
 def show(installation: Installation, request: OneDocument, emit: Emit, stop: threading.Event) -> Result:
-    """One document; a forbidden one looks like an absent one. Its text needs `open`, and is recorded before it is shown."""
+    """One document; a forbidden one looks like an absent one. Its text needs `open`; either is recorded before it is shown."""
     principal = installation.principal(request.as_person)
     return view(installation, principal, DocumentId(request.id), text=request.text)
 
@@ -79,9 +79,11 @@ def view(installation: Installation, principal: Principal, document: DocumentId,
         body, pages = installation.store.document_text(scope, document)
         result["text"] = body
         result["pages"] = [{"number": page.number, "start": page.start, "end": page.end} for page in pages]
-        installation.audit.append(
-            EventTag.DOCUMENT_VIEWED, principal.id, {"document": found.id, "version": found.version, "path": found.path}
-        )
+    installation.audit.append(
+        EventTag.DOCUMENT_VIEWED,
+        principal.id,
+        {"document": found.id, "version": found.version, "path": found.path, "text": text},
+    )
     return result
 
 

@@ -60,8 +60,9 @@ def list_keys(installation: Installation, request: AllKeys, emit: Emit, stop: th
 
 
 def revoke(installation: Installation, request: OneKey, emit: Emit, stop: threading.Event) -> Result:
-    """Revokes a key: it is refused from the next request on."""
-    installation.audit.append(EventTag.KEY_REVOKED, LOCAL_OWNER_ID, {"key": request.id})
+    """Revokes a key: it is refused from the next request on. Raises NotFoundError before anything is recorded."""
+    key = installation.keys.show(request.id)
+    installation.audit.append(EventTag.KEY_REVOKED, LOCAL_OWNER_ID, {"key": key.id, "person": key.person})
     installation.keys.revoke(request.id)
     return {"revoked": request.id}
 

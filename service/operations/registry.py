@@ -26,15 +26,20 @@ class Operation:
     """A request model and the function that carries it out.
 
     The function gets the installation, the validated request, an `emit` for events, and a stop flag that it looks at
-    between steps; it returns the JSON-ready result, or raises an InhouseError.
+    between steps; it returns the JSON-ready result, or raises an InhouseError. `shared` says that it touches only what
+    several processes may use at once, so that it need not own the data directory.
     """
 
     request: type[BaseModel]
     run: Callable[[Installation, Any, Emit, threading.Event], Result]
+    shared: bool = False
 
 
 _MODULES = {
     "ask": "service.operations.ask",
+    "audit.list": "service.operations.audit",
+    "audit.show": "service.operations.audit",
+    "audit.verify": "service.operations.audit",
     "documents.list": "service.operations.documents",
     "documents.remove": "service.operations.documents",
     "documents.show": "service.operations.documents",

@@ -30,6 +30,8 @@ def run(
     remote = _service(directory)
     if remote is not None:
         return remote(name, request, emit, stop)
+    if operation(name).shared:
+        return _run_here(directory, config, name, request, emit, stop)
     try:
         with owned(directory, name):
             return _run_here(directory, config, name, request, emit, stop)

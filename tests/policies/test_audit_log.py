@@ -116,8 +116,8 @@ def test_several_processes_make_one_chain(tmp_path: Path) -> None:
         (EventTag.KEY_REVOKED, {"key": 1}, "a int in 'key'"),
         (EventTag.KEY_REVOKED, {"key": "k", "colour": "red"}, "no field 'colour'"),
         (EventTag.SEARCH_RUN, {"policy": "p", "passages": ["1"], "contents": []}, "a list in 'passages'"),
-        (EventTag.DOCUMENT_VIEWED, {"document": "d", "version": True, "path": "p"}, "a bool in 'version'"),
-        (EventTag.DOCUMENT_VIEWED, {"document": "d", "version": 2**60, "path": "p"}, "not JSON"),
+        (EventTag.DOCUMENT_VIEWED, {"document": "d", "version": True, "path": "p", "text": True}, "a bool in 'version'"),
+        (EventTag.DOCUMENT_VIEWED, {"document": "d", "version": 2**60, "path": "p", "text": True}, "not JSON"),
     ],
 )
 def test_a_payload_that_is_not_its_events_is_refused(tmp_path: Path, tag: EventTag, payload: dict, said: str) -> None:  # type: ignore[type-arg]
