@@ -28,6 +28,7 @@ _LONGEST_SOCKET_PATH = 100
 _GOODBYE_SECONDS = 5
 _INGEST_STOP_SECONDS = 60.0
 _BACKLOG = 256
+_HEADER_BYTES = 64 * 1024
 
 
 class _Server(uvicorn.Server):
@@ -91,6 +92,10 @@ async def _serve(installation: Installation, public: socket.socket, control: soc
 def _config(app: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        # NOTE: The faster parser that uvicorn would choose takes headers without end.
+        http="h11",
+        ws="none",
+        h11_max_incomplete_event_size=_HEADER_BYTES,
         log_level="warning",
         access_log=False,
         server_header=False,

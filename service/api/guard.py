@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from urllib.parse import urlsplit
@@ -19,6 +20,9 @@ _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 )
+_HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.IGNORECASE | re.ASCII)
+_SINGLE = ("host", "origin", "content-length", "authorization")
+"""Sent twice, these would be read as one here and as the other elsewhere."""
 
 
 class BodyTooLarge(UsageError):
@@ -49,8 +53,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        refusal = self._refusal(headers)
+        refusal = self._refusal([(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]])
         started = False
         over: list[BodyTooLarge] = []
 
@@ -71,18 +74,23 @@ class Guard:
         if refusal is not None and not started:
             await answer(scope["path"], refusal)(scope, receive, sending)
 
-    def _refusal(self, headers: dict[str, str]) -> InhouseError | None:
+    def _refusal(self, sent: list[tuple[str, str]]) -> InhouseError | None:
+        names = [name for name, _ in sent]
+        twice = next((name for name in _SINGLE if names.count(name) > 1), None)
+        if twice is not None:
+            return UsageError(f"there are several {twice} headers", hint="Send one.")
+        headers = dict(sent)
         host = headers.get("host", "")
-        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-        if name.lower() not in self._hosts:
+        named = _HOST.fullmatch(host)
+        if named is None or named.group(1).lower() not in self._hosts:
             return Misdirected(
                 "this host name is not one of the service's", hint="Add it to server.allowed_hosts if it should be."
             )
         origin = headers.get("origin")
-        if origin is not None and origin not in self._origins and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and origin not in self._origins and not _same_site(origin, host):
             return AccessDenied("a page of another site may not call this service", hint="See server.allowed_origins.")
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self._limit:
+        if not length.isdecimal() or int(length[:20]) > self._limit:
             return self._too_large()
         return None
 
@@ -102,3 +110,10 @@ class Guard:
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"the body is over {self._limit} bytes", hint="See server.max_body_bytes.")
+
+
+def _same_site(origin: str, host: str) -> bool:
+    try:
+        return urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:
+        return False
