@@ -140,11 +140,11 @@ class ExactVectors:
         """Maps the saved matrix if its stamp is that of `generation`; says whether it did."""
         try:
             stamp = json.loads((directory / "stamp.json").read_text(encoding="utf-8"))
-            if stamp != {"form": FORM, "generation": generation, "rows": stamp.get("rows")}:
+            if not isinstance(stamp, dict) or stamp != {"form": FORM, "generation": generation, "rows": stamp.get("rows")}:
                 return False
             matrix = np.load(directory / "matrix.npy", mmap_mode="r")
             ids, classes = np.load(directory / "ids.npy"), np.load(directory / "classes.npy")
-        except (OSError, ValueError):
+        except (OSError, ValueError, EOFError):  # numpy says EOFError of an empty file
             return False
         if matrix.shape != (stamp["rows"], self._dimension) or len(ids) != len(classes) or len(ids) != stamp["rows"]:
             return False

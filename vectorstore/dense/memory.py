@@ -18,7 +18,7 @@ class MemoryVectors:
 
     def add(self, kb: str, ids: Sequence[PassageId], vectors: Vectors) -> None:
         """Adds or replaces rows."""
-        self._rows.setdefault(kb, {}).update(zip(ids, np.asarray(vectors, np.float32), strict=True))
+        self._rows.setdefault(kb, {}).update(zip(ids, np.array(vectors, np.float32), strict=True))
 
     def delete(self, kb: str, ids: Sequence[PassageId]) -> None:
         """Removes rows."""

@@ -33,9 +33,13 @@ class DensePlanner:
 
     def search(self, query: Vectors, classes: frozenset[int] | None, count: int) -> Scored:
         """The `count` best permitted rows."""
-        if self._exact.permitted(classes) <= self._exact_rows:
+        permitted = self._exact.permitted(classes)
+        if permitted <= self._exact_rows:
             return self._exact.search(query, classes, count)
         found = [hit for kb in self._knowledge_bases(classes) for hit in self._from_graph(kb, query, classes, count)]
+        if len(found) < min(count, permitted):
+            # A graph over many equal vectors falls apart, and what it does not reach it does not bring.
+            return self._exact.search(query, classes, count)
         return sorted(found, key=lambda hit: (-hit[1], hit[0]))[:count]
 
     def cosines(self, query: Vectors, ids: Sequence[PassageId]) -> dict[PassageId, float]:
