@@ -15,6 +15,7 @@ from typing import Literal
 from policies.errors import InhouseError
 from service.ownership import SOCKET_NAME, holder
 from service.settings import Settings, load_settings
+from service.surroundings import foreign_start_files, network_file_system
 from service.wiring import Installation, embedder_words
 
 State = Literal["ok", "note", "wrong"]
@@ -36,6 +37,7 @@ def examine(directory: Path, config: Path | None) -> Iterator[Finding]:
     """Every finding, in an order in which a later one may depend on an earlier one. Raises nothing of its own."""
     yield Finding("python", "ok", sys.version.split()[0])
     yield _versions()
+    yield _start_files()
     try:
         settings = load_settings(directory, config)
     except InhouseError as error:
@@ -63,7 +65,32 @@ def _versions() -> Finding:
     return Finding("packages", "ok", ", ".join(found))
 
 
+def _start_files() -> Finding:
+    foreign = foreign_start_files()
+    if not foreign:
+        return Finding("start files", "ok", "no foreign .pth file, sitecustomize or usercustomize")
+    # A file that only names a folder lets code in when it is imported; one that imports runs at every start.
+    runs = [path for path in foreign if path.suffix != ".pth" or _imports(path)]
+    named = ", ".join(str(path) for path in (runs or foreign))
+    if runs:
+        mend = "Find out who put it there; if you do not know, take the machine off the network and install anew from the lock."
+        return Finding("start files", "wrong", f"code that starts with every Python here: {named}", mend)
+    return Finding(
+        "start files", "note", f"let other folders' code in: {named}", "Remove what this installation does not need."
+    )
+
+
+def _imports(path: Path) -> bool:
+    return any(line.startswith(("import ", "import\t")) for line in path.read_text("utf-8", errors="replace").splitlines())
+
+
 def _directory(directory: Path) -> Iterator[Finding]:
+    kind = network_file_system(directory / "audit" if (directory / "audit").is_dir() else directory)
+    if kind is not None:
+        mend = "Move the data directory to a local disk: elsewhere locks and fsync may not hold what the log needs."
+        yield Finding("file system", "wrong", f"the audit log lies on a network or user-space file system ({kind})", mend)
+    else:
+        yield Finding("file system", "ok", "the audit log lies on a local file system, as far as this system tells")
     loose = [
         path
         for path in [directory, *sorted(directory.rglob("*"))]
