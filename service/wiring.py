@@ -62,7 +62,7 @@ class Installation:
         """API keys."""
         from policies.credentials import KeyStore
 
-        return KeyStore(self.people)
+        return KeyStore(self.people, self.settings.access.classifications)
 
     @cached_property
     def policies(self) -> PolicyEngine:

@@ -16,12 +16,20 @@ app = typer.Typer(pretty_exceptions_enable=False, no_args_is_help=True, help="Cr
 def create(
     person: Annotated[str, typer.Argument(metavar="PERSON", help="Whose key it is.")],
     days: Annotated[int, typer.Option("--days", min=1, max=3660, help="Days until it expires.")] = 90,
+    groups: Annotated[
+        list[str] | None, typer.Option("--group", help="Only this group of its owner's; give it once for each.")
+    ] = None,
+    clearance: Annotated[str | None, typer.Option("--clearance", help="No more than this classification.")] = None,
+    roles: Annotated[
+        list[str] | None, typer.Option("--role", help="Only this role of its owner's; give it once for each.")
+    ] = None,
     json: JsonOption = False,
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Create a key; it is shown once and stored only as a hash."""
-    found = perform(data, config, "keys.create", {"person": person, "days": days})
+    """Create a key; it is shown once and stored only as a hash. It has its owner's rights, or fewer, never more."""
+    request = {"person": person, "days": days, "groups": groups or None, "clearance": clearance, "roles": roles or None}
+    found = perform(data, config, "keys.create", request)
     if json:
         say_json(found)
         return
@@ -42,7 +50,8 @@ def list_keys(
         say_json(found)
         return
     columns = [("id", "ID"), ("person", "PERSON"), ("created", "CREATED"), ("expires", "EXPIRES"), ("revoked", "REVOKED")]
-    table(found["keys"], columns)
+    rights = [("groups", "GROUPS"), ("clearance", "CLEARANCE"), ("roles", "ROLES")]
+    table(found["keys"], [*columns, *rights])
 
 
 @app.command()

@@ -9,17 +9,20 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from policies.audit.events import EventTag
 from policies.credentials import KeyRecord
-from policies.identity import LOCAL_OWNER_ID
+from policies.identity import LOCAL_OWNER_ID, Role
 from service.operations.registry import Emit, Operation, Result
 from service.wiring import Installation
 
 
 class CreateKey(BaseModel):
-    """A key for a person; `days` from now it expires."""
+    """A key for a person; `days` from now it expires. What is given of groups, clearance and roles limits the key to that."""
 
     model_config = ConfigDict(extra="forbid")
     person: str
     days: int = Field(90, ge=1, le=3660)
+    groups: tuple[str, ...] | None = None
+    clearance: str | None = None
+    roles: tuple[Role, ...] | None = None
 
 
 class OneKey(BaseModel):
@@ -39,16 +42,18 @@ class AllKeys(BaseModel):
 def create(installation: Installation, request: CreateKey, emit: Emit, stop: threading.Event) -> Result:
     """Makes a key; its secret is in the result, once, and nowhere else."""
     expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=request.days)
-    record, secret = installation.keys.create(request.person, expires)
+    record, secret = installation.keys.create(
+        request.person, expires, groups=request.groups, clearance=request.clearance, roles=request.roles
+    )
+    made = described(record)
+    told = {name: made[name] for name in ("person", "expires", "groups", "clearance", "roles")}
     try:
-        installation.audit.append(
-            EventTag.KEY_CREATED, LOCAL_OWNER_ID, {"key": record.id, "person": record.person, "expires": record.expires}
-        )
+        installation.audit.append(EventTag.KEY_CREATED, LOCAL_OWNER_ID, {"key": record.id, **told})
     except BaseException:
         # A key that the log does not know must not work.
         installation.keys.revoke(record.id)
         raise
-    return {"key": described(record), "secret": secret}
+    return {"key": made, "secret": secret}
 
 
 def list_keys(installation: Installation, request: AllKeys, emit: Emit, stop: threading.Event) -> Result:
@@ -68,13 +73,16 @@ def revoke(installation: Installation, request: OneKey, emit: Emit, stop: thread
 
 
 def described(key: KeyRecord) -> Result:
-    """A key as JSON, without its secret."""
+    """A key as JSON, without its secret; a right that is null is whatever its owner's is."""
     return {
         "id": key.id,
         "person": key.person,
         "created": key.created,
         "expires": key.expires,
         "revoked": key.revoked,
+        "groups": None if key.groups is None else sorted(key.groups),
+        "clearance": key.clearance,
+        "roles": None if key.roles is None else sorted(key.roles),
     }
 
 
