@@ -148,6 +148,10 @@ class Pipeline:
         root = resolved_root(request.folder)
         return LabelRules.load(request.labels or root / FILE_NAME, self._classifications).classes()
 
+    def classes_there(self, request: IngestRequest) -> set[AccessClass]:
+        """The access classes of the documents that the index has from the request's folder: a run may move or replace them."""
+        return {document.access for document in self._store.known(str(resolved_root(request.folder))).values()}
+
     def _begin(self, request: IngestRequest) -> _State:
         root = resolved_root(request.folder)
         rules = LabelRules.load(request.labels or root / FILE_NAME, self._classifications)

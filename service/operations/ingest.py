@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -36,8 +37,9 @@ def ingest(installation: Installation, request: IngestFolder, emit: Emit, stop: 
 
     principal = installation.principal(request.as_person)
 
-    def permit(access: AccessClass) -> bool:
-        return not isinstance(installation.policies.decide(principal, Action.INGEST, access), Deny)
+    def refused(action: Action, classes: Iterable[AccessClass]) -> AccessClass | None:
+        denied = (one for one in classes if isinstance(installation.policies.decide(principal, action, one), Deny))
+        return next(denied, None)
 
     wanted = IngestRequest(
         folder=request.folder,
@@ -49,11 +51,17 @@ def ingest(installation: Installation, request: IngestFolder, emit: Emit, stop: 
         only=frozenset(request.only) if request.only is not None else None,
     )
     with open_pipeline(installation, principal.id) as pipeline:
-        refused = [access for access in pipeline.classes_of(wanted) if not permit(access)]
-        if refused:
+        denied = refused(Action.INGEST, pipeline.classes_of(wanted))
+        if denied is not None:
             raise AccessDenied(
-                f"{principal.id} may not ingest into {refused[0].kb} ({refused[0].classification})",
+                f"{principal.id} may not ingest into {denied.kb} ({denied.classification})",
                 hint="The labels name an access class that policy does not permit to this person.",
+            )
+        # Labels of one's own would else move another's documents to where one may read them.
+        if refused(Action.LABEL, pipeline.classes_there(wanted)) is not None:
+            raise AccessDenied(
+                f"{principal.id} may not label every document that this folder has in the index",
+                hint="A steward of all of them may ingest it.",
             )
         report = pipeline.run(wanted, lambda progress: emit({"progress": dict(progress)}), stop)
     return {"run": report.to_json()}
