@@ -1,8 +1,15 @@
-"""Fixtures that every room's tests share."""
+"""Fixtures that every room's tests share: the checkout, public data, and a real service over a small indexed folder."""
 
 from __future__ import annotations
 
+import json
 import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,6 +24,32 @@ settings.register_profile("gate", derandomize=True, deadline=None)
 settings.load_profile("gate")
 
 ROOT = Path(__file__).resolve().parent.parent
+LABELS = """
+[[rule]]
+glob = "*"
+kb = "handbook"
+classification = "internal"
+groups = ["everyone"]
+owner = "hr"
+
+[[rule]]
+glob = "board/*"
+kb = "board"
+classification = "confidential"
+groups = ["directors"]
+owner = "board"
+"""
+DOCUMENTS = {
+    "leave.md": "# Annual leave\n\nStaff have 30 days of annual leave. Requests go to the line manager by 1 March.\n",
+    "travel.md": "# Travel\n\nHotels are paid up to 140 euros a night. Taxis need a receipt.\n",
+    "board/merger.md": "# Merger\n\nThe board plans to buy Tannhof Optics for 48 million euros in June.\n",
+}
+PEOPLE = {
+    "ana": ("internal", (), ("user",)),
+    "dora": ("confidential", ("directors",), ("user",)),
+    "root": ("public", (), ("admin",)),
+    "audra": ("public", (), ("auditor",)),
+}
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +65,108 @@ def test_data() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the public test data: set INHOUSE_TEST_DATA to its folder")
     return folder
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running service."""
+
+    data: Path
+    url: str
+    keys: Mapping[str, str]
+    process: subprocess.Popen[str]
+
+    def inhouse(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A command line beside it."""
+        return command_line(self.data, *arguments)
+
+
+def command_line(data: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command line on a data directory, in a process of its own."""
+    command = [sys.executable, "-c", "from service.cli import main; main()", *arguments]
+    whole = {**os.environ, "INHOUSE_DATA_DIR": str(data), **environment}
+    return subprocess.run(command, env=whole, capture_output=True, text=True, timeout=240)
+
+
+@contextmanager
+def serving(data: Path, keys: Mapping[str, str], *before: str, **environment: str) -> Iterator[Service]:
+    """A service over a data directory, on a free port; it must end in order when it is told to."""
+    command = [*before, sys.executable, "-c", "from service.cli import main; main()", "serve", "--port", "0"]
+    whole = {**os.environ, "INHOUSE_DATA_DIR": str(data), **environment}
+    process = subprocess.Popen(command, env=whole, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert "Serving" in line, process.stderr and process.stderr.read()
+        yield Service(data, next(word for word in line.split() if word.startswith("http://")), keys, process)
+    except BaseException:
+        process.kill()
+        raise
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+
+
+def write_folder(folder: Path) -> None:
+    """The documents and their labels."""
+    for name, text in DOCUMENTS.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    (folder / "labels.toml").write_text(LABELS, encoding="utf-8")
+
+
+def indexed_directory(root: Path) -> tuple[Path, Path, dict[str, str]]:
+    """A data directory with the documents indexed, their folder, and a key for each person."""
+    data, folder = root / "data", root / "documents"
+    write_folder(folder)
+    for arguments in (("init",), ("ingest", str(folder))):
+        done = command_line(data, *arguments)
+        assert done.returncode == 0, done.stderr
+    keys = {}
+    for person, (clearance, groups, roles) in PEOPLE.items():
+        given = [part for group in groups for part in ("--group", group)] + [p for role in roles for p in ("--role", role)]
+        done = command_line(data, "people", "add", person, "--name", person.title(), "--clearance", clearance, *given)
+        assert done.returncode == 0, done.stderr
+        keys[person] = json.loads(command_line(data, "keys", "create", person, "--json").stdout)["secret"]
+    return data, folder, keys
+
+
+@pytest.fixture(scope="session")
+def inhouse() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`command_line`, for tests that bring their own data directory."""
+    return command_line
+
+
+@pytest.fixture(scope="session")
+def start_service() -> Callable[..., AbstractContextManager[Service]]:
+    """`serving`, for tests that need a service of their own."""
+    return serving
+
+
+@pytest.fixture(scope="session")
+def make_indexed() -> Callable[[Path], tuple[Path, Path, dict[str, str]]]:
+    """`indexed_directory`, for tests that change what is in it."""
+    return indexed_directory
+
+
+@pytest.fixture(scope="session")
+def indexed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, str]]:
+    """One indexed directory that the tests share; who changes documents takes `make_indexed`."""
+    return indexed_directory(tmp_path_factory.mktemp("s"))
+
+
+@pytest.fixture(scope="session")
+def service(indexed: tuple[Path, Path, dict[str, str]]) -> Iterator[Service]:
+    """The service over it."""
+    data, _, keys = indexed
+    with serving(data, keys, INHOUSE_SERVER__MAX_BODY_BYTES="20000") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def onnx_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default embedder's model directory, built once for all tests; they must leave it as it is."""
+    from vectorstore.embedders.onnx import prepare
+
+    model = tmp_path_factory.mktemp("models") / "onnx"
+    prepare(model)
+    return model
