@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-import zipfile
-from pathlib import Path, PurePosixPath
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import PurePosixPath
 from typing import Any
 
+from ingest.parsing.archives import look_into
+from ingest.parsing.office import open_slides, open_text, powerpoint
 from ingest.parsing.types import ParsedDocument, ParseFailure, ParseReason
 from vectorstore.types import Page
 
@@ -22,51 +26,149 @@ _PLAIN_SUFFIXES = frozenset(_PLAIN_TEXT.split())
 _MARKDOWN_SUFFIXES = frozenset({".md", ".markdown"})
 _ARCHIVES = frozenset([".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst", ".iso", ".jar", ".whl"])
 _IMAGES = frozenset([".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".jp2"])
+_SLIDES = frozenset({".pptx", ".pptm"})
+_ENOUGH = 0.98
+"""Of the letters of a text: another way of reading it that kept as many lost nothing."""
+
 _PLAIN_OUTPUT = frozenset({".eml", ".msg"})
-_ZIPPED = frozenset([".docx", ".pptx", ".xlsx", ".odt", ".ods", ".odp", ".epub", ".docm", ".pptm", ".xlsm"])
-_RATIO_LIMIT = 200
-"""Text inflates 10 to 30 times, sheets of zeros up to some 100; bombs a thousand times."""
+_ZIPPED = frozenset([".docx", ".pptx", ".xlsx", ".odt", ".ods", ".odp", ".epub", ".docm", ".pptm", ".xlsm", ".pages", ".key"])
+_IWORK = frozenset({".pages", ".key", ".numbers"})
+_MARKUP = frozenset({".xml", ".nxml", ".jats"})
+_KINDS = {".nxml": "application/x-jats+xml"}
+"""Kinds that go by more suffixes than kreuzberg knows."""
 
-_ENTRY_LIMIT = 20_000
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
+_NO_KIND = ("text/plain", "application/octet-stream")
+_SUFFIX = re.compile(r"\.[a-z0-9_+-]{1,16}")
 
 
-def parse(path: Path, name: str, *, output_bytes: int, tessdata: str | None) -> ParsedDocument | ParseFailure:
-    """Parses one file; the type is told by the name's suffix, and by the content where that says nothing."""
+def parse(content: bytes, name: str, *, output_bytes: int, tessdata: str | None) -> ParsedDocument | ParseFailure:
+    """Parses one file's bytes; its type is told by the name's suffix, and by the bytes where that says nothing."""
     suffix = PurePosixPath(name).suffix.lower()
     if suffix in _ARCHIVES:
         return ParseFailure(ParseReason.UNSUPPORTED, f"{suffix} archives are not unpacked")
     if suffix in _PLAIN_SUFFIXES or suffix in _MARKDOWN_SUFFIXES:
-        return _plain(path, name, suffix)
-    if suffix in _ZIPPED and (failure := _bomb(path, output_bytes)) is not None:
+        return _plain(content, name, suffix)
+    if suffix in _ZIPPED and (failure := look_into(content, output_bytes)) is not None:
+        if suffix in _IWORK and failure.reason is ParseReason.UNSUPPORTED:
+            return ParseFailure(ParseReason.PASSWORD, "its parts are encrypted")
         return failure
     if suffix in _IMAGES and tessdata is None:
         return ParseFailure(ParseReason.NO_OCR, "Tesseract's language data was not found")
+    if suffix == ".odp":
+        return _slides(open_slides, content, name, suffix)
+    kind = _kind(suffix, content)
+    if kind is None:
+        return _plain(content, name, suffix) if not suffix else ParseFailure(ParseReason.UNSUPPORTED, f"{suffix} files")
     try:
-        result = _extract(path, suffix, tessdata)
+        result = _extract(_without_references(content) if suffix in _MARKUP else content, kind, suffix, tessdata)
     except Exception as error:
-        if not suffix and isinstance(text := _plain(path, name, suffix), ParsedDocument):
-            return text
-        return _failure(error, suffix, path)
-    return _document(result, name, suffix, tessdata)
+        failure = _failure(error, content, suffix)
+        if failure.reason is ParseReason.DAMAGED and suffix in _SLIDES:
+            return _slides(powerpoint, content, name, suffix)
+        return failure
+    return _document(result, content, name, suffix, tessdata)
 
 
-def _extract(path: Path, suffix: str, tessdata: str | None) -> Any:
+def _kind(suffix: str, content: bytes) -> str | None:
+    """The media type, as kreuzberg names it, or None where neither suffix nor bytes tell one."""
     import kreuzberg
 
+    known = _kind_of_suffix(suffix) if suffix else None
+    if known is not None or suffix:
+        return known
+    seen = kreuzberg.detect_mime_type(content)
+    return None if seen in _NO_KIND else str(seen)
+
+
+@cache
+def _kind_of_suffix(suffix: str) -> str | None:
+    import kreuzberg
+
+    if suffix in _KINDS:
+        return _KINDS[suffix]
+    if _SUFFIX.fullmatch(suffix) is None:
+        return None
+    # It tells the type by the suffix, but only of a file that is there.
+    with tempfile.NamedTemporaryFile(suffix=suffix) as empty:
+        try:
+            return str(kreuzberg.detect_mime_type_from_path(empty.name))
+        except Exception:
+            return None
+
+
+def _extract(content: bytes, kind: str, suffix: str, tessdata: str | None) -> Any:
+    import kreuzberg
+
+    # Without this, what was read in pictures stays in a cache on the disk.
+    tesseract = kreuzberg.TesseractConfig(use_cache=False)
     options: dict[str, Any] = {
         "use_cache": False,
         "enable_quality_processing": False,
         "pages": kreuzberg.PageConfig(extract_pages=True),
         "output_format": "plain" if suffix in _PLAIN_OUTPUT else "markdown",
-        "ocr": kreuzberg.OcrConfig(backend="tesseract", language="eng") if tessdata else None,
+        "ocr": kreuzberg.OcrConfig(backend="tesseract", language="eng", tesseract_config=tesseract) if tessdata else None,
         "disable_ocr": tessdata is None,
     }
-    return kreuzberg.extract_file_sync(path, None, kreuzberg.ExtractionConfig(**options))
+    return kreuzberg.extract_bytes_sync(content, kind, kreuzberg.ExtractionConfig(**options))
 
 
-def _document(result: Any, name: str, suffix: str, tessdata: str | None) -> ParsedDocument | ParseFailure:
+def _without_references(content: bytes) -> bytes:
+    """Markup in UTF-8 with its numeric character references as characters: the reader of XML drops them."""
+
+    def character(found: re.Match[str]) -> str:
+        digits = found.group(1)
+        number = int(digits[1:], 16) if digits[0] in "xX" else int(digits)
+        # The first 160 hold what is markup by itself, and controls.
+        return chr(number) if 160 <= number <= 0x10FFFF and not 0xD800 <= number <= 0xDFFF else found.group()
+
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content
+    return re.sub(r"&#(\d{1,8}|[xX][0-9a-fA-F]{1,8});", character, text).encode("utf-8")
+
+
+def _slides(
+    read: Callable[[bytes], list[tuple[int, str]]], content: bytes, name: str, suffix: str
+) -> ParsedDocument | ParseFailure:
+    try:
+        parts = read(content)
+    except ValueError as error:
+        return ParseFailure(ParseReason.PASSWORD if _encrypted_office(content) else ParseReason.DAMAGED, str(error)[:300])
+    text, pages = _joined(parts)
+    if not text.strip():
+        return ParseFailure(ParseReason.EMPTY, "the slides hold no text")
+    return ParsedDocument(
+        text, pages, _title({}, text, name, suffix), str(_kind_of_suffix(suffix) or "application/octet-stream")
+    )
+
+
+def _document(result: Any, content: bytes, name: str, suffix: str, tessdata: str | None) -> ParsedDocument | ParseFailure:
     metadata = dict(result.metadata or {})
-    parts = _pages(result, metadata, suffix)
+    said = result.content or ""
+    parts = _pages(result, metadata) or _slides_besides(said, content, suffix)
+    text, pages = _joined(parts) if parts else (_clean(_without_front_matter(said, suffix)), ())
+    if suffix == ".odt" and _letters(told := _open_text(content)) * _ENOUGH > _letters(text):
+        text, pages = told, ()
+    if not text.strip():
+        if suffix == ".pdf" and tessdata is None:
+            return ParseFailure(ParseReason.NO_OCR, "no text layer, and Tesseract's language data was not found")
+        if suffix in _IWORK:
+            return ParseFailure(ParseReason.UNSUPPORTED, "a version of iWork that is not read: export it as PDF")
+        return ParseFailure(ParseReason.EMPTY, "the parser found no text")
+    return ParsedDocument(
+        text=text,
+        pages=pages,
+        title=_title(metadata, text, name, suffix),
+        media_type=str(result.mime_type or "application/octet-stream"),
+        metadata={key: str(metadata[key]) for key in ("authors", "created_at", "modified_at", "subject") if metadata.get(key)},
+    )
+
+
+def _joined(parts: list[tuple[int, str]]) -> tuple[str, tuple[Page, ...]]:
+    """One text of the pages' texts, and where each lies in it."""
     pages: list[Page] = []
     pieces: list[str] = []
     place = 0
@@ -77,21 +179,10 @@ def _document(result: Any, name: str, suffix: str, tessdata: str | None) -> Pars
         pages.append(Page(number, place, place + len(clean)))
         pieces.append(clean)
         place += len(clean)
-    text = _SEPARATOR.join(pieces) if parts else _clean(_without_front_matter(result.content or "", suffix))
-    if not text.strip():
-        if suffix == ".pdf" and tessdata is None:
-            return ParseFailure(ParseReason.NO_OCR, "no text layer, and Tesseract's language data was not found")
-        return ParseFailure(ParseReason.EMPTY, "the parser found no text")
-    return ParsedDocument(
-        text=text,
-        pages=tuple(pages),
-        title=_title(metadata, text, name, suffix),
-        media_type=str(result.mime_type or "application/octet-stream"),
-        metadata={key: str(metadata[key]) for key in ("authors", "created_at", "modified_at", "subject") if metadata.get(key)},
-    )
+    return _SEPARATOR.join(pieces), tuple(pages)
 
 
-def _pages(result: Any, metadata: dict[str, Any], suffix: str) -> list[tuple[int, str]]:
+def _pages(result: Any, metadata: dict[str, Any]) -> list[tuple[int, str]]:
     """(number, text) of each page whose text can be trusted; empty where only the whole can."""
     content = result.content or ""
     if metadata.get("format_type") == "excel":
@@ -101,10 +192,28 @@ def _pages(result: Any, metadata: dict[str, Any], suffix: str) -> list[tuple[int
     found = [(int(_field(page, "page_number")), str(_field(page, "content") or "")) for page in result.pages or []]
     # Letters and digits alone: what was laid out as a table has rulers in the one and not in the other.
     kept = sum(_letters(text) for _, text in found)
-    # Pages that lost part of the content, or were never told apart, are worse than none.
-    if not found or kept < 0.98 * _letters(content):
+    if found and kept >= _ENOUGH * _letters(content):
+        return sorted(found)
+    # Pages that lost part of the content, or were never told apart, are worse than none; but one page holds it all.
+    return [(1, content)] if metadata.get("page_count") == 1 and content.strip() else []
+
+
+def _slides_besides(said: str, content: bytes, suffix: str) -> list[tuple[int, str]]:
+    """Slides read from their XML, where the parser did not tell them apart and they hold what it found."""
+    if suffix not in _SLIDES:
         return []
-    return sorted(found)
+    try:
+        slides = powerpoint(content)
+    except ValueError:
+        return []
+    return slides if sum(_letters(text) for _, text in slides) >= _ENOUGH * _letters(said) else []
+
+
+def _open_text(content: bytes) -> str:
+    try:
+        return open_text(content)
+    except ValueError:
+        return ""
 
 
 def _letters(text: str) -> int:
@@ -176,8 +285,7 @@ def _title(metadata: dict[str, Any], text: str, name: str, suffix: str) -> str:
     return re.sub(r"[_\-]+", " ", PurePosixPath(name).stem).strip() or name
 
 
-def _plain(path: Path, name: str, suffix: str) -> ParsedDocument | ParseFailure:
-    raw = path.read_bytes()
+def _plain(raw: bytes, name: str, suffix: str) -> ParsedDocument | ParseFailure:
     if b"\x00" in raw[:8192] and not raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         return ParseFailure(ParseReason.UNSUPPORTED, "binary data under the name of a text file")
     text, warnings = _decoded(raw)
@@ -203,23 +311,10 @@ def _decoded(raw: bytes) -> tuple[str, tuple[str, ...]]:
         return raw.decode(encoding, errors="replace"), (f"encoding guessed: {encoding}",)
 
 
-def _bomb(path: Path, output_bytes: int) -> ParseFailure | None:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError):
-        return None  # the parser says better what is wrong: old office formats hide under new names, and some are encrypted
-    inflated = sum(entry.file_size for entry in entries)
-    packed = max(1, sum(entry.compress_size for entry in entries))
-    if len(entries) > _ENTRY_LIMIT or (inflated > output_bytes and inflated / packed > _RATIO_LIMIT):
-        return ParseFailure(ParseReason.TOO_MUCH_OUTPUT, f"{len(entries)} entries, {inflated} bytes from {packed}")
-    return None
-
-
-def _failure(error: Exception, suffix: str, path: Path) -> ParseFailure:
-    said = " ".join(str(error).replace(str(path), path.name).split())[:300]
+def _failure(error: Exception, content: bytes, suffix: str) -> ParseFailure:
+    said = " ".join(str(error).split())[:300]
     low = said.lower()
-    if any(word in low for word in ("password", "encrypted", "decrypt")):
+    if _encrypted_office(content) or any(word in low for word in ("password", "encrypted", "decrypt")):
         return ParseFailure(ParseReason.PASSWORD, said)
     if "unsupported" in low or "no extractor" in low or "mime type" in low or "could not determine" in low:
         return ParseFailure(ParseReason.UNSUPPORTED, said or f"{suffix or 'no suffix'}")
@@ -228,3 +323,8 @@ def _failure(error: Exception, suffix: str, path: Path) -> ParseFailure:
     if "limit" in low and ("exceed" in low or "security" in low or "too large" in low):
         return ParseFailure(ParseReason.TOO_MUCH_OUTPUT, said)
     return ParseFailure(ParseReason.DAMAGED, said or type(error).__name__)
+
+
+def _encrypted_office(content: bytes) -> bool:
+    """Whether these are the bytes of an office file under a password: an OLE container that holds an encrypted package."""
+    return content.startswith(_OLE) and _ENCRYPTED_PACKAGE in content

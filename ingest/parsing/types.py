@@ -12,6 +12,7 @@ from vectorstore.types import Page
 class ParseReason(StrEnum):
     """Why a file was not indexed, in words that a steward understands."""
 
+    CHANGED = "changed-while-read"
     CRASHED = "parser-crashed"
     DAMAGED = "damaged"
     EMPTY = "no-text"
@@ -26,6 +27,7 @@ class ParseReason(StrEnum):
 
 
 EXPLANATIONS: dict[ParseReason, str] = {
+    ParseReason.CHANGED: "It was written to while it was read. The next run reads it again.",
     ParseReason.CRASHED: "The parser crashed on this file. Open it, save it anew, and retry.",
     ParseReason.DAMAGED: "The file is not a whole file of its kind. Get it again from its source.",
     ParseReason.EMPTY: "No text was found in it.",
@@ -60,10 +62,14 @@ class ParseFailure:
     detail: str
 
 
+Outcome = ParsedDocument | ParseFailure
+"""What parsing a file gives."""
+
+
 @dataclass(frozen=True, slots=True)
 class ParserLimits:
     """Limits of one worker: bytes of memory, seconds of processor time for a file before what its size adds, seconds
-    without a sign of progress, bytes of text, bytes of a file."""
+    without a sign of progress (processor time used, or bytes read), bytes of text, bytes of a file."""
 
     memory_bytes: int = 2 * 2**30
     cpu_seconds: int = 120

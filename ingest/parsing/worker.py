@@ -1,78 +1,103 @@
-"""The child that parses: limited, without a network, one file at a time, until its standard input ends."""
+"""The child that parses: limited and confined, one file at a time, until its end of the socket is closed."""
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import os
 import resource
-import signal
+import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ingest.parsing.frames import FrameError, FrameReader, encode
+from ingest.parsing.confinement import confine, readable_places
+from ingest.parsing.frames import FrameError, encode, receive_file
 from ingest.parsing.types import ParsedDocument, ParseFailure, ParseReason
 
-_HEARTBEAT_SECONDS = 1.0
 _REQUEST_CAP = 1 << 20
-_NEW_USER, _NEW_NETWORK, _DIE_WITH_PARENT = 0x10000000, 0x40000000, 1
+_FILE_CAP = 1 << 30
+
+Parse = Callable[..., ParsedDocument | ParseFailure]
+"""Takes a file's bytes and its name, and `output_bytes` and `tessdata` by keyword."""
 
 
-def main() -> None:
-    """Reads requests as frames on standard input and writes heartbeats and results on the descriptor of its stdout."""
+def work(memory_bytes: int, parse: Parse) -> None:
+    """Limits and confines this process, then takes requests with open files from the socket that is standard input, and
+    writes heartbeats and results to the pipe that was standard output. Call it while there is one thread."""
+    if sys.platform.startswith("linux"):
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_CAP, _FILE_CAP))
+    os.nice(10)
     output = os.dup(1)
     os.dup2(2, 1)  # what a library prints must not look like a frame
-    sealed = _seal()
-    lock = threading.Lock()
-    _send(output, lock, {"ready": True, "sealed": sealed})
-    reader = FrameReader(0, _REQUEST_CAP)
-    busy = threading.Event()
-    threading.Thread(target=_beat, args=(output, lock, busy), daemon=True).start()
+    requests = socket.socket(fileno=os.dup(0))
+    tessdata = os.environ.get("TESSDATA_PREFIX")
+    counters = _Counters()
+    layers = confine(readable_places([Path(tessdata)] if tessdata else []), Path(os.environ["TMPDIR"]))
+    lock, busy = threading.Lock(), _Busy()
+    _send(output, lock, {"ready": True, "layers": asdict(layers)})
+    threading.Thread(target=_beat, args=(output, lock, busy, counters), daemon=True).start()
     while True:
         try:
-            request = reader.read(86_400)
+            request, file = receive_file(requests, _REQUEST_CAP)
         except FrameError:
             return
         _arm(int(request["cpu_seconds"]))
-        busy.set()
-        answer = _answer(request)
-        busy.clear()
+        busy.seconds = float(request["beat_seconds"])
+        busy.event.set()
+        answer = _answer(request, file, parse, tessdata)
+        busy.event.clear()
         _send(output, lock, answer)
 
 
-def _answer(request: dict[str, Any]) -> dict[str, Any]:
-    from ingest.parsing.kreuzberg_door import parse
+class _Busy:
+    """Set while a file is parsed, with the seconds between two heartbeats."""
 
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.seconds = 1.0
+
+
+class _Counters:
+    """What shows that work goes on: processor time, the heartbeat's own left out, and bytes read."""
+
+    def __init__(self) -> None:
+        self._read: int | None = None
+        # Once confined, the process cannot open it; where there is none, processor time alone counts.
+        with contextlib.suppress(OSError):
+            self._read = os.open("/proc/self/io", os.O_RDONLY | os.O_CLOEXEC)
+
+    def now(self) -> dict[str, float]:
+        """Call it on the heartbeat's thread."""
+        read = 0
+        if self._read is not None:
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                read = int(os.pread(self._read, 512, 0).split()[1])
+        return {"cpu": time.process_time() - time.thread_time(), "read": read}
+
+
+def _answer(request: dict[str, Any], file: int, parse: Parse, tessdata: str | None) -> dict[str, Any]:
+    most = int(request["output_bytes"])
     try:
-        outcome = parse(
-            Path(str(request["path"])),
-            str(request["name"]),
-            output_bytes=int(request["output_bytes"]),
-            tessdata=os.environ.get("TESSDATA_PREFIX"),
-        )
+        with open(file, "rb") as opened:
+            content = opened.read()
+        outcome = parse(content, str(request["name"]), output_bytes=most, tessdata=tessdata)
     except MemoryError:
         outcome = ParseFailure(ParseReason.TOO_MUCH_MEMORY, "memory ran out")
     except OSError as error:
         outcome = ParseFailure(ParseReason.UNREADABLE, error.strerror or str(error))
-    if isinstance(outcome, ParsedDocument) and len(outcome.text.encode("utf-8", "surrogatepass")) > request["output_bytes"]:
+    except BaseException as error:
+        # A panic in native code is no Exception; what it leaves behind is not trusted with another file (see the parent).
+        outcome = ParseFailure(ParseReason.CRASHED, f"{type(error).__name__} in the parser")
+    if isinstance(outcome, ParsedDocument) and len(outcome.text.encode("utf-8", "surrogatepass")) > most:
         outcome = ParseFailure(ParseReason.TOO_MUCH_OUTPUT, f"{len(outcome.text)} characters of text")
     if isinstance(outcome, ParseFailure):
         return {"failure": {"reason": outcome.reason.value, "detail": outcome.detail}}
     return {"document": asdict(outcome)}
-
-
-def _seal() -> bool:
-    """Leaves the network, dies with the parent, keeps no core; says whether the network is gone."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if not sys.platform.startswith("linux"):
-        return False
-    library = ctypes.CDLL(None, use_errno=True)
-    library.prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-    flags = _NEW_NETWORK if os.geteuid() == 0 else _NEW_USER | _NEW_NETWORK
-    return bool(library.unshare(flags) == 0)
 
 
 def _arm(cpu_seconds: int) -> None:
@@ -83,11 +108,11 @@ def _arm(cpu_seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
-def _beat(output: int, lock: threading.Lock, busy: threading.Event) -> None:
-    while True:
-        time.sleep(_HEARTBEAT_SECONDS)
-        if busy.is_set():
-            _send(output, lock, {"alive": True})
+def _beat(output: int, lock: threading.Lock, busy: _Busy, counters: _Counters) -> None:
+    while busy.event.wait():
+        time.sleep(busy.seconds)
+        if busy.event.is_set():
+            _send(output, lock, counters.now())
 
 
 def _send(output: int, lock: threading.Lock, message: dict[str, Any]) -> None:
@@ -98,9 +123,6 @@ def _send(output: int, lock: threading.Lock, message: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    memory = int(sys.argv[1])
-    if sys.platform.startswith("linux"):
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30))
-    os.nice(10)
-    main()
+    from ingest.parsing.kreuzberg_door import parse
+
+    work(int(sys.argv[1]), parse)
