@@ -80,6 +80,8 @@ class Guard:
         if twice is not None:
             return UsageError(f"there are several {twice} headers", hint="Send one.")
         headers = dict(sent)
+        if "content-length" in headers and "transfer-encoding" in headers:
+            return UsageError("the body has two lengths", hint="Send content-length or transfer-encoding, not both.")
         host = headers.get("host", "")
         named = _HOST.fullmatch(host)
         if named is None or named.group(1).lower() not in self._hosts:
