@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from ingest.pipeline import IngestRequest
+from ingest.run_state import IngestRequest
 from policies.access.actions import Action
 from policies.access.verdict import Deny
 from policies.errors import AccessDenied

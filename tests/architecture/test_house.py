@@ -15,7 +15,7 @@ HEAVY = ("torch", "sentence_transformers", "chromadb", "llama_index", "onnxrunti
 LIGHT = ("service.cli.application", "service.settings", "policies.audit.log", "service.runtimes.interface")
 _LONGEST_MODULE = 400
 _LONGEST_FUNCTION = 50
-_TOO_LONG_STILL = {"ingest/pipeline.py", "ingest/pipeline.py:_collection", "service/answer/engine.py:answer"}
+_TOO_LONG_STILL = {"service/answer/engine.py:answer"}
 """What is to be split next; nothing may be added here."""
 
 

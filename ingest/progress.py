@@ -1,0 +1,49 @@
+"""Tells how far a run is."""
+
+from __future__ import annotations
+
+import time
+
+from ingest.report import RunReport
+from ingest.run_state import Listener
+
+_SECONDS_BETWEEN = 0.2
+
+
+class Progress:
+    """Tells the listener where the run is, at most some times a second."""
+
+    def __init__(self, listener: Listener, report: RunReport, total_bytes: int) -> None:
+        self._listener = listener
+        self._report = report
+        self._total_bytes = total_bytes
+        self._files = self._bytes = self._passages = 0
+        self._started = time.monotonic()
+        self._told = 0.0
+
+    def done(self, size: int) -> None:
+        """A file of that many bytes is settled or parsed."""
+        self._files += 1
+        self._bytes += size
+        self._tell()
+
+    def embedded(self, count: int) -> None:
+        """That many more passages have their vectors."""
+        self._passages += count
+        self._tell()
+
+    def _tell(self) -> None:
+        now = time.monotonic()
+        if now - self._told < _SECONDS_BETWEEN:
+            return
+        self._told = now
+        self._listener(
+            {
+                "files": self._files,
+                "of": self._report.found,
+                "bytes": self._bytes,
+                "of_bytes": self._total_bytes,
+                "passages": self._passages,
+                "seconds": round(now - self._started, 2),
+            }
+        )
