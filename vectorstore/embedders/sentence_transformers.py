@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,7 +20,7 @@ _BATCH = 16
 class SentenceTransformersEmbedder:
     """A model directory as sentence-transformers saves it, on this machine's disk; never a name on a hub.
 
-    Raises SettingsError where the extra is not installed or the directory is not a model.
+    Raises SettingsError where the extra is not installed or the directory is not a model. Safe for threads.
     """
 
     def __init__(self, model: Path, *, threads: int) -> None:
@@ -36,11 +38,15 @@ class SentenceTransformersEmbedder:
                 hint="Install it beside the product: pip install torch 'inhouse[sentence-transformers]'",
             ) from None
         torch.set_num_threads(threads)
+        # A bar for each model that is loaded would stand between the lines of a command.
+        importlib.import_module("transformers.utils.logging").disable_progress_bar()
         self._model = SentenceTransformer(str(model), device="cpu", local_files_only=True)
         self._model.eval()
-        self._fingerprint = IndexFingerprint(
-            f"{model.name}/sentence-transformers", int(self._model.get_sentence_embedding_dimension() or 0), _hash(model), 1
-        )
+        # The tokenizer keeps whether it cuts as its own state: counting beside embedding would let whole texts through.
+        self._lock = threading.Lock()
+        # The method that tells the dimension has another name in each of the versions in use.
+        dimension = len(self._model.encode([""], show_progress_bar=False)[0])
+        self._fingerprint = IndexFingerprint(f"{model.name}/sentence-transformers", dimension, _hash(model), 1)
 
     @property
     def fingerprint(self) -> IndexFingerprint:
@@ -54,18 +60,22 @@ class SentenceTransformersEmbedder:
 
     def count(self, texts: Sequence[str]) -> list[int]:
         """Pieces of the model's own tokenizer, uncut, without special tokens."""
-        encoded = self._model.tokenizer(list(texts), add_special_tokens=False, truncation=False, padding=False)
+        if not texts:
+            return []
+        # Its advice about texts longer than the window would reach a steward's terminal; here they are only counted.
+        with self._lock:
+            encoded = self._model.tokenizer(
+                list(texts), add_special_tokens=False, truncation=False, padding=False, verbose=False
+            )
         return [len(ids) for ids in encoded["input_ids"]]
 
     def embed(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> Vectors:
-        """One unit row a text, longest first in batches of like length."""
+        """One unit row a text; texts of like length run together."""
         vectors = np.empty((len(texts), self._fingerprint.dimension), np.float32)
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         for start in range(0, len(order), _BATCH):
             rows = order[start : start + _BATCH]
-            vectors[rows] = self._model.encode(
-                [texts[row] for row in rows], batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False
-            )
+            vectors[rows] = self._encode([texts[row] for row in rows])
             if progress is not None:
                 progress(len(rows))
         return vectors
@@ -73,8 +83,14 @@ class SentenceTransformersEmbedder:
     def embed_query(self, text: str) -> Vectors:
         """A question, with the prompt that the model keeps for questions where it has one."""
         prompt = "query" if "query" in (self._model.prompts or {}) else None
-        vector = self._model.encode([text], prompt_name=prompt, normalize_embeddings=True, show_progress_bar=False)
-        return np.asarray(vector, np.float32)
+        return self._encode([text], prompt)
+
+    def _encode(self, texts: list[str], prompt: str | None = None) -> Vectors:
+        with self._lock:
+            vectors = self._model.encode(
+                texts, prompt_name=prompt, batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False
+            )
+        return np.asarray(vectors, np.float32)
 
 
 def _hash(model: Path) -> str:
