@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
@@ -39,6 +39,22 @@ class AnswerOptions:
     sentences: int = 2
     threshold: float | None = None
     keep_question: bool = True
+
+
+@dataclass(slots=True)
+class _Reply:
+    """An answer under way: what was shown of it, and what the log will say of it if nothing more comes."""
+
+    citations: Citations
+    text: str = ""
+    end: End = field(default_factory=lambda: End("stop"))
+    tag: EventTag = EventTag.QUESTION_CANCELLED
+    payload: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the sources turned out not to answer."""
+        return self.tag is EventTag.QUESTION_REFUSED
 
 
 class AnswerEngine:
@@ -79,44 +95,49 @@ class AnswerEngine:
             yield Delta(answer.answer)
             yield Done(answer)
             return
-        left_out = len(found.hits) - len(request.sources)
-        citations, shown, end = Citations(request.sources), [""], End("stop")
-        outcome: tuple[EventTag, dict[str, Any]] = (EventTag.QUESTION_CANCELLED, {})
+        reply = _Reply(Citations(request.sources))
+        async with aclosing(self._spoken(request, scope, principal, asked, reply)) as deltas:
+            async for delta in deltas:
+                yield delta
+        if reply.refused and not reply.text:
+            yield Delta(REFUSAL)
+        yield Done(
+            Answer(
+                answer=reply.text or REFUSAL,
+                refused=reply.refused,
+                citations=() if reply.refused else reply.citations.all(),
+                model=card.name,
+                passages_left_out=len(found.hits) - len(request.sources),
+                audit_id=asked.id,
+                nearest=_nearest(found.hits) if reply.refused else (),
+                cut_off=reply.end.reason == "length",
+            )
+        )
+
+    async def _spoken(
+        self, request: AnswerRequest, scope: AccessScope, principal: Principal, asked: Record, reply: _Reply
+    ) -> AsyncGenerator[Delta]:
+        """What the runtime says, each piece held against its sources; however it ends, the log says how."""
         try:
             async with aclosing(self._runtime.stream(request)) as pieces:  # type: ignore[type-var]
                 async for piece in pieces:
                     self._still_permitted(request.sources, scope, principal)
                     if isinstance(piece, End):
-                        end = piece
-                    elif text := self._shown(piece, citations, first=shown == [""]):
-                        shown.append(text)
+                        reply.end = piece
+                    elif text := self._shown(piece, reply.citations, first=not reply.text):
+                        reply.text += text
                         yield Delta(text)
-            if rest := citations.rest():
-                shown.append(rest)
+            if rest := reply.citations.rest():
+                reply.text += rest
                 yield Delta(rest)
-            outcome = self._outcome(end, "".join(shown), citations)
+            reply.tag, reply.payload = self._outcome(reply.end, reply.text, reply.citations)
         except InhouseError as error:
-            outcome = (EventTag.QUESTION_FAILED, {"error": type(error).__name__})
+            reply.tag, reply.payload = EventTag.QUESTION_FAILED, {"error": type(error).__name__}
             raise
         finally:
             # The client may have left: without the shield the record of that would be cancelled with it.
             with anyio.CancelScope(shield=True):
-                self._record(outcome[0], principal.id, {"question": asked.id, **outcome[1]})
-        refused = outcome[0] is EventTag.QUESTION_REFUSED
-        if refused and not "".join(shown):
-            yield Delta(REFUSAL)
-        yield Done(
-            Answer(
-                answer="".join(shown) or REFUSAL,
-                refused=refused,
-                citations=() if refused else citations.all(),
-                model=card.name,
-                passages_left_out=left_out,
-                audit_id=asked.id,
-                nearest=_nearest(found.hits) if refused else (),
-                cut_off=end.reason == "length",
-            )
-        )
+                self._record(reply.tag, principal.id, {"question": asked.id, **reply.payload})
 
     def _asked(
         self, question: str, principal: Principal, scope: AccessScope, request: AnswerRequest, card: ModelCard
