@@ -32,6 +32,7 @@ _FILES_BEFORE_RECYCLING = 200
 """Parsers leak; a fresh process every so often costs less than a second."""
 
 _START_SECONDS = 60.0
+_DEATH_SECONDS = 5.0
 _BEAT_SECONDS = 1.0
 _BYTES_PER_CPU_SECOND = 200_000
 """What an honest slow file needs at the least: scanned pages take some 6 s each and are some megabytes."""
@@ -42,6 +43,9 @@ _JSON_GROWTH = 6
 _PROGRESS_SECONDS, _PROGRESS_BYTES = 0.02, 4096
 """Processor time and bytes read that count as a sign of progress; what an idle process uses by itself is far below."""
 
+_HIGHEST_PAGE = 10_000_000
+_LONGEST_WORDS = 1000
+_MOST_WARNINGS = 100
 _NO_MEMORY = (b"memory allocation", b"bad_alloc", b"out of memory", b"Cannot allocate memory")
 _TAINTED = (ParseReason.CRASHED, ParseReason.TOO_MUCH_MEMORY)
 
@@ -133,7 +137,7 @@ class ParserChild:
         except FrameTimeout:
             self.end()
             return ParseFailure(ParseReason.TOO_MUCH_TIME, f"no sign of progress for {self._limits.silence_seconds} s")
-        except (FrameError, OSError, KeyError, TypeError, ValueError) as error:
+        except (FrameError, OSError, KeyError, TypeError, ValueError, OverflowError) as error:
             return self._after_death(error)
         if isinstance(outcome, ParseFailure) and outcome.reason in _TAINTED:
             self.end()
@@ -151,7 +155,9 @@ class ParserChild:
             if "document" in answer:
                 return _document(answer["document"])
             if "failure" in answer:
-                return ParseFailure(ParseReason(answer["failure"]["reason"]), str(answer["failure"]["detail"]))
+                return ParseFailure(
+                    ParseReason(answer["failure"]["reason"]), _unicode(answer["failure"]["detail"])[:_LONGEST_WORDS]
+                )
             # A beat alone proves that the interpreter runs. What the parser used or read since proves that it works.
             if float(answer["cpu"]) - cpu >= _PROGRESS_SECONDS or int(answer["read"]) - read >= _PROGRESS_BYTES:
                 moved_at, cpu, read = time.monotonic(), float(answer["cpu"]), int(answer["read"])
@@ -194,6 +200,8 @@ class ParserChild:
         """What a worker knows of the world; libraries keep what they write to its private folder."""
         environment = {switch.variable: switch.value for switch in SWITCHES}
         environment |= {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "OMP_THREAD_LIMIT": "1"}
+        # A library that starts threads as it is imported would have them outside the walls.
+        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         environment["HOME"] = environment["TMPDIR"] = str(self._scratch)
         tessdata = tessdata_folder()
         if tessdata is not None:
@@ -202,9 +210,9 @@ class ParserChild:
 
     def _after_death(self, error: Exception) -> ParseFailure:
         code = None
-        if self._process is not None:
+        if self._process is not None and (isinstance(error, OSError) or str(error) == "ended"):
             with contextlib.suppress(subprocess.TimeoutExpired):
-                code = self._process.wait(timeout=5)
+                code = self._process.wait(timeout=_DEATH_SECONDS)
         said = self._last_words()
         self.end()
         if str(error) == "over the cap":
@@ -233,18 +241,27 @@ def _ended(code: int | None, error: Exception) -> str:
 
 
 def _document(said: dict[str, Any]) -> ParsedDocument:
-    text = str(said["text"])
+    """What the worker said, taken as from a stranger: typed, in order, and no longer than it needs to be."""
+    text = _unicode(said["text"])
     pages = tuple(Page(int(page["number"]), int(page["start"]), int(page["end"])) for page in said["pages"])
     place = 0
     for page in pages:
-        if not place <= page.start <= page.end <= len(text):
+        if not place <= page.start <= page.end <= len(text) or not 0 <= page.number <= _HIGHEST_PAGE:
             raise FrameError("pages outside the text")
         place = page.end
     return ParsedDocument(
         text=text,
         pages=pages,
-        title=str(said["title"]),
-        media_type=str(said["media_type"]),
-        metadata={str(key): str(value) for key, value in dict(said["metadata"]).items()},
-        warnings=tuple(str(one) for one in said["warnings"]),
+        title=_unicode(said["title"])[:_LONGEST_WORDS],
+        media_type=_unicode(said["media_type"])[:_LONGEST_WORDS],
+        metadata={_unicode(key): _unicode(value)[:_LONGEST_WORDS] for key, value in dict(said["metadata"]).items()},
+        warnings=tuple(_unicode(one)[:_LONGEST_WORDS] for one in said["warnings"][:_MOST_WARNINGS]),
     )
+
+
+def _unicode(value: object) -> str:
+    """A string that can be stored; half a surrogate pair, which JSON can say, cannot."""
+    if not isinstance(value, str):
+        raise FrameError("not a string")
+    value.encode("utf-8")
+    return value

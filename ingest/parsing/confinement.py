@@ -71,11 +71,13 @@ class Layers:
 
 
 def confine(readable: Iterable[Path], scratch: Path) -> Layers:
-    """Confines this process, for good, to reading under `readable` and writing under `scratch`; call it while there is one
-    thread. Says which layers hold; a kernel without one is no error."""
+    """Confines this process, for good, to reading under `readable` and writing under `scratch`. Says which layers hold; a
+    kernel without one is no error. Raises RuntimeError where there is a second thread: it would stay free."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if not sys.platform.startswith("linux"):
         return Layers(network=False, files=False, calls=False)
+    if len(os.listdir("/proc/self/task")) != 1:
+        raise RuntimeError("a process with more than one thread cannot be confined")
     library = ctypes.CDLL(None, use_errno=True)
     library.prctl(_DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
     library.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
