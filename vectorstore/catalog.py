@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import json
 import secrets
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,7 +241,8 @@ class Catalog:
         if kb is not None:
             query = query.where(ACCESS_CLASS.c.kb == kb)
         if prefix is not None:
-            query = query.where(DOCUMENT.c.path.startswith(prefix, autoescape=True))
+            # LIKE would not tell upper case from lower case, and would end at a NUL.
+            query = query.where(DOCUMENT.c.path.between(prefix, prefix + chr(sys.maxunicode)))
         if after is not None:
             query = query.where(DOCUMENT.c.id > after)
         if classes is not None:

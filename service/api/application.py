@@ -24,6 +24,7 @@ def create_app(installation: Installation) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,
     )
     metrics = Metrics()
     app.state.inhouse = State(installation, Gate(server.max_concurrent_answers, server.max_waiting_answers), metrics)

@@ -6,11 +6,13 @@ import importlib.util
 import json
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import pytest
@@ -34,7 +36,7 @@ class Call:
     def about(self, name: str) -> Call:
         """The same request with the name put in."""
         body = json.loads(json.dumps(self.body).replace("{id}", json.dumps(name)[1:-1])) if self.body is not None else None
-        return Call(self.method, self.route, self.path.replace("{id}", name), body, self.key)
+        return Call(self.method, self.route, self.path.replace("{id}", quote(name, safe="/")), body, self.key)
 
 
 def _asked(model: str) -> dict[str, Any]:
@@ -58,6 +60,7 @@ CALLS = (
     Call("GET", "/v1/documents", "/v1/documents"),
     Call("GET", "/v1/documents", "/v1/documents?kb={id}"),
     Call("GET", "/v1/documents", "/v1/documents?prefix={id}"),
+    Call("GET", "/v1/documents", "/v1/documents?after={id}"),
     Call("GET", "/v1/documents/{document}", "/v1/documents/{id}"),
     Call("GET", "/v1/documents/{document}", "/v1/documents/{id}?text=true"),
 )
@@ -138,11 +141,43 @@ def model_double(repository: Path) -> ModuleType:
     return module
 
 
+@pytest.fixture(scope="session")
+def model_service(
+    make_indexed: Any, start_service: Any, model_double: ModuleType, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Any, Any]]:
+    """A service whose answers come from the model double, pinned by digest, one at a time with one more waiting; and the
+    double's behaviour, which each test sets."""
+    data, _, keys = make_indexed(tmp_path_factory.mktemp("m"))
+    behaviour = model_double.Behaviour(text=["Staff have 30 days [1]."])
+    with model_double.ollama_server(None, behaviour) as url:
+        settings = {
+            "INHOUSE_RUNTIME__KIND": "ollama",
+            "INHOUSE_RUNTIME__MODEL": "tiny",
+            "INHOUSE_RUNTIME__URL": url,
+            "INHOUSE_RUNTIME__DIGEST": "ab" * 32,
+            "INHOUSE_SERVER__MAX_CONCURRENT_ANSWERS": "1",
+            "INHOUSE_SERVER__MAX_WAITING_ANSWERS": "1",
+        }
+        with start_service(data, keys, **settings) as running:
+            yield running, behaviour
+
+
+@pytest.fixture(scope="session")
+def ask() -> Callable[..., httpx2.Response]:
+    """Asks a service a question as one of its people."""
+
+    def asked(service: Any, question: str, person: str = "ana", **more: Any) -> httpx2.Response:
+        body = {"model": "inhouse", "messages": [{"role": "user", "content": question}], **more}
+        headers = {"Authorization": f"Bearer {service.keys[person]}"}
+        url = f"{service.url}/v1/chat/completions"
+        return httpx2.post(url, json=body, headers=headers, trust_env=False, timeout=120)
+
+    return asked
+
+
 @pytest.fixture
 def canary() -> Iterator[tuple[str, list[bytes]]]:
     """An address on this machine, and what anyone who connected to it said."""
-    import threading
-
     heard: list[bytes] = []
     listening = socket.create_server(("127.0.0.1", 0))
 

@@ -295,11 +295,10 @@ def test_c6_a_body_made_to_cost_much_is_a_plain_refusal(service: Any, body: str)
 
 
 def test_c6_a_full_queue_refuses_at_once_and_leaves_the_others_their_answers(
-    indexed: Any, make_indexed: Any, start_service: Any, model_double: Any, calls: Any, send: Any, tmp_path: Path
+    model_service: Any, calls: Any, send: Any, ask: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data, _, keys = make_indexed(tmp_path)
-    release = threading.Event()
-    heard = threading.Semaphore(0)
+    service, behaviour = model_service
+    release, heard, told = threading.Event(), threading.Semaphore(0), []
 
     class Slow(list[str]):
         """Says its first word only when it is let."""
@@ -307,47 +306,25 @@ def test_c6_a_full_queue_refuses_at_once_and_leaves_the_others_their_answers(
         def __iter__(self) -> Any:
             heard.release()
             assert release.wait(120)
-            return iter(["Staff have 30 days of annual leave [1]."])
+            return super().__iter__()
 
-    behaviour = model_double.Behaviour(text=Slow())
-    with model_double.ollama_server(None, behaviour) as url:
-        settings = {
-            "INHOUSE_RUNTIME__KIND": "ollama",
-            "INHOUSE_RUNTIME__MODEL": "tiny",
-            "INHOUSE_RUNTIME__URL": url,
-            "INHOUSE_SERVER__MAX_CONCURRENT_ANSWERS": "1",
-            "INHOUSE_SERVER__MAX_WAITING_ANSWERS": "1",
-        }
-        with start_service(data, keys, **settings) as service:
-            question = [{"role": "user", "content": "How many days of annual leave do staff have?"}]
-            headers = {"Authorization": f"Bearer {keys['ana']}"}
-            told: list[int] = []
-
-            def ask() -> None:
-                body = {"model": "inhouse", "messages": question}
-                url = f"{service.url}/v1/chat/completions"
-                told.append(httpx2.post(url, json=body, headers=headers, trust_env=False, timeout=120).status_code)
-
-            threads = [threading.Thread(target=ask) for _ in range(2)]
-            threads[0].start()
-            assert heard.acquire(timeout=60)
-            threads[1].start()
-            metrics = next(call for call in calls if call.route == "/metrics")
-            while "inhouse_questions_in_progress 2.0" not in send(service, metrics, keys["root"]).text:
-                release.wait(0.1)
-            full = httpx2.post(
-                f"{service.url}/v1/chat/completions",
-                json={"model": "inhouse", "messages": question},
-                headers=headers,
-                trust_env=False,
-            )
-            assert full.status_code == 503
-            assert full.headers["retry-after"]
-            assert "waiting" in full.json()["error"]["message"]
-            for route in ("/healthz", "/v1/models", "/v1/documents"):
-                call = next(one for one in calls if one.route == route)
-                assert send(service, call, keys["dora"]).status_code == 200
-            release.set()
-            for thread in threads:
-                thread.join()
-            assert told == [200, 200]
+    monkeypatch.setattr(behaviour, "text", Slow(["Staff have 30 days of annual leave [1]."]))
+    question = "How many days of annual leave do staff have?"
+    threads = [threading.Thread(target=lambda: told.append(ask(service, question).status_code)) for _ in range(2)]
+    threads[0].start()
+    assert heard.acquire(timeout=60)
+    threads[1].start()
+    metrics = next(call for call in calls if call.route == "/metrics")
+    while "inhouse_questions_in_progress 2.0" not in send(service, metrics, service.keys["root"]).text:
+        release.wait(0.1)
+    full = ask(service, question)
+    assert full.status_code == 503
+    assert full.headers["retry-after"]
+    assert "waiting" in full.json()["error"]["message"]
+    for route in ("/healthz", "/v1/models", "/v1/documents"):
+        call = next(one for one in calls if one.route == route)
+        assert send(service, call, service.keys["dora"]).status_code == 200
+    release.set()
+    for thread in threads:
+        thread.join()
+    assert told == [200, 200]
