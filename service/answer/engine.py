@@ -131,7 +131,8 @@ class AnswerEngine:
                 reply.text += rest
                 yield Delta(rest)
             reply.tag, reply.payload = self._outcome(reply.end, reply.text, reply.citations)
-        except InhouseError as error:
+        except Exception as error:
+            # Whatever it is: what is left over here is a listener who went away, and the log must tell the two apart.
             reply.tag, reply.payload = EventTag.QUESTION_FAILED, {"error": type(error).__name__}
             raise
         finally:
