@@ -16,6 +16,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+_HERE = str(Path(__file__).resolve().parent)
+if _HERE in sys.path:
+    # Python puts a program's own folder first, where `ingest.py` would hide the package of that name.
+    sys.path.remove(_HERE)
+    sys.path.append(_HERE)
+
 LABELS = """
 [[rule]]
 glob = "*"
@@ -68,11 +74,17 @@ def questions(name: str, *, every: int = 1) -> Questions:
 
 def indexed(name: str, work: Path) -> Path:
     """A data directory with the set's corpus in it, made by `inhouse init` and `inhouse ingest`; kept for the next run."""
+    return indexed_files(name, [data_folder() / name / "corpus.jsonl"], work)
+
+
+def indexed_files(name: str, files: Iterable[Path], work: Path) -> Path:
+    """The same for files of any kind."""
     data, folder = work / name / "data", work / name / "corpus"
     if not (work / name / "whole").exists():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "labels.toml").write_text(LABELS, encoding="utf-8")
-        (folder / "corpus.jsonl").write_bytes((data_folder() / name / "corpus.jsonl").read_bytes())
+        for path in files:
+            (folder / path.name).write_bytes(path.read_bytes())
         for arguments in (["init"], ["ingest", str(folder)]):
             command = [sys.executable, "-c", "from service.cli import main; main()", *arguments, "--data", str(data)]
             subprocess.run(command, check=True)

@@ -1,4 +1,4 @@
-"""Joins the lexical and the dense score of a passage into one absolute score."""
+"""Joins what words, meaning and proximity say of a passage into one absolute score."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from dataclasses import dataclass
 
 from vectorstore.types import PassageId
 
-LEXICAL_WEIGHT = 0.5
-"""Weights per query, per kind of question or learned ones gained nothing over halves (bench/retrieval.py)."""
+LEXICAL, DENSE, PROXIMITY = 0.38, 0.38, 0.24
+"""Weights per query, per kind of question or learned ones gained nothing over these (bench/retrieval.py)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fused:
-    """A candidate: S = .5·L + .5·P with L = BM25 / bound and P = cosine, both at least 0."""
+    """A candidate: L = BM25 / bound and P = cosine, both at least 0. `score` is .38·L + .38·P; proximity can only add to it,
+    so whatever is not looked at for proximity has its least score."""
 
     id: PassageId
     score: float
     lexical: float
     dense: float
+
+    def with_proximity(self, proximity: float) -> float:
+        """The whole score, .38·L + .38·P + .24·X, in [0, 1]."""
+        return self.score + PROXIMITY * proximity
 
 
 def fuse(lexical: Mapping[PassageId, float], bound: float, dense: Mapping[PassageId, float]) -> list[Fused]:
@@ -28,5 +33,5 @@ def fuse(lexical: Mapping[PassageId, float], bound: float, dense: Mapping[Passag
     for one in lexical.keys() | dense.keys():
         words = lexical.get(one, 0.0) / bound if bound else 0.0
         meaning = max(0.0, dense.get(one, 0.0))
-        fused.append(Fused(one, LEXICAL_WEIGHT * words + (1 - LEXICAL_WEIGHT) * meaning, words, meaning))
+        fused.append(Fused(one, LEXICAL * words + DENSE * meaning, words, meaning))
     return sorted(fused, key=lambda candidate: (-candidate.score, candidate.id))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from policies.access.scope import Scope
 from vectorstore.embedders.interface import Embedder
-from vectorstore.fusion import fuse
-from vectorstore.lexical.analysis import bound, idf, query_terms
+from vectorstore.fusion import Fused, fuse
+from vectorstore.lexical.analysis import bound, idf, terms
+from vectorstore.proximity import proximity
 from vectorstore.store import Store
-from vectorstore.types import Hit, SearchResult
+from vectorstore.types import Hit, Passage, SearchResult
 
 CANDIDATES = 100
 """Candidates taken from each side."""
+
+RESCORED = 50
+"""Candidates whose text is looked at for proximity: 30 gain nearly as much, 100 no more (bench/retrieval.py)."""
 
 
 class Search:
@@ -28,22 +34,30 @@ class Search:
         classes = self._store.class_numbers(scope, kb)
         if classes is not None and not classes:
             return SearchResult([], 0, {})
-        terms = query_terms(question)
+        words = terms(question)
+        asked = list(dict.fromkeys(words))
         vector = self._embedder.embed_query(question)
-        lexical = dict(self._store.lexical.search(terms, classes, CANDIDATES))
+        lexical = dict(self._store.lexical.search(asked, classes, CANDIDATES))
         dense = dict(self._store.dense.search(vector, classes, max(CANDIDATES, limit)))
         # A candidate of one side has a score on the other too; both sides tell it exactly.
-        lexical.update(self._store.lexical.scores(terms, [one for one in dense if one not in lexical]))
+        lexical.update(self._store.lexical.scores(asked, [one for one in dense if one not in lexical]))
         dense.update(self._store.dense.cosines(vector, [one for one in lexical if one not in dense]))
-        frequencies, passages = self._store.lexical.document_frequencies(terms)
+        frequencies, passages = self._store.lexical.document_frequencies(asked)
         ranked = fuse(lexical, bound(frequencies, passages), dense)
+        weights = {term: idf(frequency, passages) for term, frequency in zip(asked, frequencies, strict=True)}
         hits: list[Hit] = []
+        step = max(RESCORED, limit)
         # What was removed or relabelled since is dropped by this read, so later candidates move up.
-        for start in range(0, len(ranked), 2 * limit):
-            part = ranked[start : start + 2 * limit]
+        for start in range(0, len(ranked), step):
+            part = ranked[start : start + step]
             found = self._store.fetch([one.id for one in part], scope)
-            hits += [Hit(found[one.id], one.score, one.lexical, one.dense) for one in part if one.id in found]
+            hits += [_hit(one, found[one.id], words, weights) for one in part if one.id in found]
             if len(hits) >= limit:
                 break
-        weights = {term: idf(frequency, passages) for term, frequency in zip(terms, frequencies, strict=True)}
+        hits.sort(key=lambda hit: (-hit.score, hit.passage.id))
         return SearchResult(hits[:limit], len(ranked), weights)
+
+
+def _hit(candidate: Fused, passage: Passage, words: Sequence[str], weights: Mapping[str, float]) -> Hit:
+    near = proximity(words, weights, terms(passage.title), terms(passage.text))
+    return Hit(passage, candidate.with_proximity(near), candidate.lexical, candidate.dense, near)

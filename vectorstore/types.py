@@ -112,6 +112,7 @@ class Hit:
     score: float
     lexical: float
     dense: float
+    proximity: float
 
 
 @dataclass(frozen=True, slots=True)
