@@ -10,9 +10,9 @@ from service.answer.types import Citation
 from service.runtimes.interface import Quote, Source
 from vectorstore.lexical.analysis import terms
 
-_MARKER = re.compile(r"\s?\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
-_OPEN = re.compile(r"\s?\[[\d\s,]{0,12}$|\s$")
-_BRACKETED = re.compile(r"\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
+_MARKER = re.compile(r"\s?\[(\d{1,20}(?:\s*,\s*\d{1,20})*)\]")
+_OPEN = re.compile(r"\s?\[[\d\s,]{0,60}$|\s$")
+_BRACKETED = re.compile(r"\[(\d{1,20}(?:\s*,\s*\d{1,20})*)\]")
 
 
 class Citations:
