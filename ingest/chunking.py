@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from llama_index.core.node_parser import NodeParser
-from llama_index.core.schema import BaseNode, NodeRelationship, TextNode
+from llama_index.core.schema import BaseNode, NodeRelationship, RelatedNodeInfo, TextNode
 from pydantic import Field
 
 from ingest.passages import SIZE, Count, passages
@@ -48,15 +48,17 @@ class PassageParser(NodeParser):
         for node in nodes:
             assert isinstance(node, TextNode)
             pages = [Page(*page) for page in node.metadata.get("pages", [])]
-            made += [_node(draft, node) for draft in passages(node.text, pages, self.count, self.size)]
+            # It holds a hash over the whole text: made for each passage, a long document would cost its length squared.
+            source = node.as_related_node_info()
+            made += [_node(draft, source) for draft in passages(node.text, pages, self.count, self.size)]
         return made
 
 
-def _node(draft: PassageDraft, source: TextNode) -> TextNode:
+def _node(draft: PassageDraft, source: RelatedNodeInfo) -> TextNode:
     return TextNode(
         text=draft.text,
         start_char_idx=draft.start,
         end_char_idx=draft.end,
         metadata={"page": draft.page, "heading": list(draft.heading)},
-        relationships={NodeRelationship.SOURCE: source.as_related_node_info()},
+        relationships={NodeRelationship.SOURCE: source},
     )
