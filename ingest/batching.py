@@ -1,40 +1,67 @@
-"""Gathers changes and commits them in batches: records first, then the store."""
+"""Gathers new documents and commits them in batches, while the next batch is embedded and the one after it is read."""
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
 
 from ingest.progress import Progress
 from ingest.refusing import Refusing
-from ingest.run_state import Record, RunState
+from ingest.run_state import RECORD_TYPE, Record, RunState
 from ingest.runs import RunStore
 from policies.audit.events import EventTag
-from policies.labels import AccessClass
 from vectorstore.context import context_text
 from vectorstore.embedders.interface import Embedder
 from vectorstore.store import Store
-from vectorstore.types import DocumentDraft, DocumentId
+from vectorstore.types import DocumentDraft, DocumentId, Vectors
 
-BATCH_PASSAGES = 512
+BATCH_PASSAGES = 1024
 """Passages in one commit: enough that its cost is small beside embedding them, few enough that little is lost with it."""
 
-BATCH_BYTES = 64 * 2**20
+BATCH_BYTES = 16 * 2**20
+_SLICE = 4096
+"""Texts that are cut into word pieces at a time: a single document may have many times as many."""
+
+_STATS = 1000
+_AHEAD = 2
+"""Batches beside the one that gathers: one is embedded, and one is committed or waits."""
 
 
 @dataclass(slots=True)
 class Batch:
-    """What has gathered since the last commit."""
+    """What has gathered since the last one. `notes` are what the parsers had to say of the documents."""
 
     drafts: list[DocumentDraft] = field(default_factory=list)
-    relabels: list[tuple[DocumentId, AccessClass, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     touched: list[tuple[DocumentId, int, int]] = field(default_factory=list)
     passages: int = 0
     bytes: int = 0
 
+    @property
+    def full(self) -> bool:
+        """Whether it should go."""
+        return self.passages >= BATCH_PASSAGES or self.bytes >= BATCH_BYTES or len(self.touched) >= _STATS
+
+
+class _Stopped(Exception):
+    """Embedding was cut short because the run is to stop."""
+
 
 class Batching:
-    """The changes of one run on their way into the store."""
+    """The new documents of one run on their way into the store. Use as a context manager.
+
+    One thread embeds and one commits, each batch after the one before it; the records of a batch are in the audit log
+    before its commit. The report counts what is committed, on the thread that calls, and nothing else. Leaving the block
+    waits for what is under way: after an exception, or once `stop` is set, embedding is cut short, and what was not yet
+    embedded is dropped.
+    """
 
     def __init__(
         self,
@@ -46,6 +73,7 @@ class Batching:
         runs: RunStore,
         refusing: Refusing,
         record: Record,
+        stop: threading.Event,
     ) -> None:
         self._state = state
         self._progress = progress
@@ -54,54 +82,134 @@ class Batching:
         self._runs = runs
         self._refusing = refusing
         self._record = record
+        self._stop = stop
+        self._failed = threading.Event()
         self._batch = Batch()
+        self._under_way: deque[Future[Batch | None]] = deque()
+        self._embedding = ThreadPoolExecutor(1, "embedding")
+        self._committing = ThreadPoolExecutor(1, "committing")
 
     def touch(self, document: DocumentId, size: int, modified_ns: int) -> None:
         """A file has another stat and the same bytes."""
-        self._batch.touched.append((document, size, modified_ns))
-
-    def relabel(self, document: DocumentId, access: AccessClass, path: str) -> None:
-        """A document goes to another access class."""
-        self._batch.relabels.append((document, access, path))
-
-    def add(self, draft: DocumentDraft) -> None:
-        """A new document, or a new version of one."""
-        self._batch.drafts.append(draft)
-        self._batch.passages += len(draft.passages)
-        self._batch.bytes += len(draft.text)
-
-    def commit_when_full(self) -> None:
-        """Commits where enough has gathered."""
-        if self._batch.passages >= BATCH_PASSAGES or self._batch.bytes >= BATCH_BYTES:
-            self.commit()
-
-    def commit(self) -> None:
-        """Embeds and commits what has gathered; a dry run forgets it."""
-        batch, self._batch = self._batch, Batch()
         if self._state.request.dry_run:
             return
-        if batch.touched:
-            self._store.touch(batch.touched)
-        if batch.relabels:
-            for document, access, path in batch.relabels:
-                payload = {"run": self._state.report.id, "document": document, "path": path, "class": access.id}
-                self._record(EventTag.DOCUMENT_RELABELLED, payload)
-            self._store.relabel([(document, access) for document, access, _ in batch.relabels])
-        if batch.drafts:
-            self._commit(batch.drafts)
-            self._state.report.passages += batch.passages
+        self._batch.touched.append((document, size, modified_ns))
+        self._go_when_full()
+
+    def add(self, draft: DocumentDraft, notes: Sequence[str] = ()) -> None:
+        """A new document, or a new version of one. Waits while enough is under way; raises what went wrong with it."""
+        self._batch.drafts.append(draft)
+        self._batch.notes += notes
+        self._batch.passages += len(draft.passages)
+        self._batch.bytes += len(draft.text)
+        self._go_when_full()
+
+    def would_add(self, path: str, media_type: str) -> None:
+        """In a dry run: counts what `add` would."""
+        self._count(path, media_type)
+
+    def flush(self) -> None:
+        """Sends what has gathered, and waits until all is committed."""
+        self._go()
+        while self._under_way:
+            self._take(self._under_way.popleft())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is not None:
+            self._failed.set()
+        self._embedding.shutdown(wait=True, cancel_futures=kind is not None)
+        self._committing.shutdown(wait=True)
+        for future in self._under_way:
+            if kind is None:
+                self._take(future)
+            elif future.exception() is None:
+                # What went wrong is on its way up; all that is left to say is what was committed before it.
+                self._counted(future.result())
+
+    def _go_when_full(self) -> None:
+        if self._batch.full:
+            self._go()
+
+    def _go(self) -> None:
+        batch, self._batch = self._batch, Batch()
+        if not (batch.drafts or batch.touched):
+            return
+        embedded = self._embedding.submit(self._embed, batch.drafts)
+        self._under_way.append(self._committing.submit(self._commit, batch, embedded))
+        while len(self._under_way) > _AHEAD:
+            self._take(self._under_way.popleft())
+
+    def _embed(self, drafts: Sequence[DocumentDraft]) -> Vectors:
+        texts = [context_text(draft.title, one.heading, one.text) for draft in drafts for one in draft.passages]
+        parts = [
+            self._embedder.embed(texts[start : start + _SLICE], progress=self._embedded)
+            for start in range(0, max(1, len(texts)), _SLICE)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _embedded(self, count: int) -> None:
+        if self._stop.is_set() or self._failed.is_set():
+            raise _Stopped
+        self._progress.embedded(count)
+
+    def _commit(self, batch: Batch, embedded: Future[Vectors]) -> Batch | None:
+        """The batch, once it is in the store; None where it was dropped."""
+        try:
+            vectors = embedded.result()
+        except (_Stopped, CancelledError):
+            return None
+        except BaseException:
+            self._failed.set()
+            raise
+        if self._failed.is_set():
+            return None
+        try:
+            if batch.touched:
+                self._store.touch(batch.touched)
+            if batch.drafts:
+                self._record([self._event(draft) for draft in batch.drafts])
+                self._store.commit(_paired(batch.drafts, vectors))
+        except BaseException:
+            # What comes after a commit that failed is not tried: the disk is full, or the log cannot be written.
+            self._failed.set()
+            raise
+        return batch
+
+    def _event(self, draft: DocumentDraft) -> tuple[EventTag, dict[str, str]]:
+        tag = EventTag.DOCUMENT_CHANGED if draft.path in self._state.known else EventTag.DOCUMENT_ADDED
+        payload = {"path": draft.path, "sha256": draft.content_sha256, "class": draft.access.id}
+        return tag, {"run": self._state.report.id, **payload}
+
+    def _take(self, future: Future[Batch | None]) -> None:
+        """Counts one batch that is committed; raises what went wrong with it."""
+        batch = self._counted(future.result())
+        self._refusing.flush()
+        if batch is not None and batch.drafts:
+            self._refusing.release([draft.path for draft in batch.drafts])
             self._runs.save(self._state.report)
 
-    def _commit(self, drafts: Sequence[DocumentDraft]) -> None:
-        texts = [context_text(draft.title, one.heading, one.text) for draft in drafts for one in draft.passages]
-        vectors = self._embedder.embed(texts, progress=self._progress.embedded)
-        for draft in drafts:
-            tag = EventTag.DOCUMENT_CHANGED if draft.path in self._state.known else EventTag.DOCUMENT_ADDED
-            payload = {"path": draft.path, "sha256": draft.content_sha256, "class": draft.access.id}
-            self._record(tag, {"run": self._state.report.id, **payload})
-        place, pairs = 0, []
-        for draft in drafts:
-            pairs.append((draft, vectors[place : place + len(draft.passages)]))
-            place += len(draft.passages)
-        self._store.commit(pairs)
-        self._refusing.release(self._state, [draft.path for draft in drafts])
+    def _counted(self, batch: Batch | None) -> Batch | None:
+        if batch is not None:
+            for draft in batch.drafts:
+                self._count(draft.path, draft.media_type)
+            self._state.report.passages += batch.passages
+            self._state.report.notes += batch.notes
+        return batch
+
+    def _count(self, path: str, media_type: str) -> None:
+        outcome: Literal["added", "changed"] = "changed" if path in self._state.known else "added"
+        if media_type == RECORD_TYPE:
+            self._state.report.count_record(outcome)
+        else:
+            self._state.report.count(outcome)
+
+
+def _paired(drafts: Sequence[DocumentDraft], vectors: Vectors) -> list[tuple[DocumentDraft, Vectors]]:
+    pairs, place = [], 0
+    for draft in drafts:
+        pairs.append((draft, vectors[place : place + len(draft.passages)]))
+        place += len(draft.passages)
+    return pairs

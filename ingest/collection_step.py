@@ -9,12 +9,11 @@ from typing import Protocol
 from ingest.batching import Batching
 from ingest.labelling import CollectionMapping
 from ingest.parsing.types import ParseReason
-from ingest.refusing import Refusing
-from ingest.run_state import RunState
-from ingest.runs import RunStore
+from ingest.refusing import BAD_RECORD, Refusing
+from ingest.run_state import RECORD_TYPE, RunState
+from ingest.runs import QuarantineEntry, RunStore
 from ingest.sources.collections import BadRecord, CollectionRecord, read_collection
 from ingest.sources.folder import FoundFile
-from policies.labels import AccessClass
 from vectorstore.types import DocumentDraft, Page, PassageDraft
 
 
@@ -47,13 +46,12 @@ class CollectionStep:
         self._stop = stop
         self._whole: dict[str, tuple[FoundFile, int]] = {}
 
-    def read(self, file: FoundFile, access: AccessClass, mapping: CollectionMapping) -> None:
+    def read(self, file: FoundFile, mapping: CollectionMapping) -> None:
         """The lines of one file, until the run is stopped."""
-        state = self._state
-        state.report.collections += 1
         if self._passed_over(file):
+            self._state.report.collections += 1
             return
-        count = 0
+        count, bad = 0, set()
         try:
             for record in read_collection(file.path, mapping):
                 if self._stop.is_set():
@@ -61,18 +59,22 @@ class CollectionStep:
                 count += 1
                 if isinstance(record, BadRecord):
                     path = f"{file.relative}#line-{record.line}"
-                    state.seen.add(path)
-                    self._refusing.refuse_line(state, path, record.detail, file)
+                    bad.add(path)
+                    self._state.seen.add(path)
+                    self._refusing.refuse_line(path, record.detail, file)
                 else:
-                    self._take(file, access, record)
+                    self._take(file, record)
+            whole = _as_it_was(file)
         except OSError as error:
-            state.report.collections -= 1
-            reason, detail = ParseReason.UNREADABLE, str(error.strerror)
-            self._refusing.refuse(state, file.relative, reason, detail, file.size, file.modified_ns)
-            state.incomplete.add(file.relative + "#")
+            reason, detail = ParseReason.UNREADABLE, error.strerror or str(error)
+            self._refusing.refuse(file.relative, reason, detail, file.size, file.modified_ns)
+            self._state.incomplete.add(file.relative + "#")
             return
-        self._whole[file.relative] = (file, count)
-        self._refusing.release(state, [file.relative])
+        self._state.report.collections += 1
+        if whole:
+            self._whole[file.relative] = (file, count)
+        mended = [entry.path for entry in self._bad_lines(file) if entry.path not in bad]
+        self._refusing.release([file.relative, *mended])
 
     def finish(self) -> None:
         """Keeps what was read whole; everything of it must be committed."""
@@ -82,41 +84,57 @@ class CollectionStep:
             self._runs.keep_collection(self._state.source, relative, file.size, file.modified_ns, self._state.rules.hash, count)
 
     def _passed_over(self, file: FoundFile) -> bool:
+        """Whether the file is as it was when it was last read whole, and every line of it in the index or in quarantine."""
         state = self._state
         seen = self._runs.seen_collection(state.source, file.relative, file.size, file.modified_ns, state.rules.hash)
-        if seen is None or state.request.retry:
+        there, bad = state.lines(file.relative), self._bad_lines(file)
+        if seen != len(there) + len(bad) or state.request.retry:
             return False
-        state.seen.update(path for path in state.known if path.startswith(file.relative + "#"))
-        state.report.records["unchanged"] = state.report.records.get("unchanged", 0) + seen
+        for document in there:
+            state.seen.add(document.path)
+            state.report.count_record("relabelled" if document.path in state.relabelled else "unchanged")
+        for entry in bad:
+            state.seen.add(entry.path)
+            self._refusing.refuse_line(entry.path, entry.detail, file)
         return True
 
-    def _take(self, file: FoundFile, access: AccessClass, record: CollectionRecord) -> None:
+    def _bad_lines(self, file: FoundFile) -> list[QuarantineEntry]:
+        prefix = file.relative + "#line-"
+        return [
+            entry for path, entry in self._state.quarantined.items() if entry.reason == BAD_RECORD and path.startswith(prefix)
+        ]
+
+    def _take(self, file: FoundFile, record: CollectionRecord) -> None:
         state = self._state
         path = f"{file.relative}#{record.id}"
         state.seen.add(path)
         document = state.known.get(path)
         if document is not None and document.content_sha256 == record.content_sha256:
-            if document.access != access:
-                self._batching.relabel(document.id, access, path)
-            state.report.count_record("unchanged" if document.access == access else "relabelled")
-            return
-        state.report.count_record("added" if document is None else "changed")
-        self._batching.add(self._draft(file, access, record, path))
-        self._batching.commit_when_full()
+            state.report.count_record("relabelled" if path in state.relabelled else "unchanged")
+        elif state.request.dry_run:
+            self._batching.would_add(path, RECORD_TYPE)
+        else:
+            self._batching.add(self._draft(file, record, path))
 
-    def _draft(self, file: FoundFile, access: AccessClass, record: CollectionRecord, path: str) -> DocumentDraft:
+    def _draft(self, file: FoundFile, record: CollectionRecord, path: str) -> DocumentDraft:
         text = "\n".join([record.text, *(f"{name}: {value}" for name, value in record.kept.items())])
         return DocumentDraft(
             source=self._state.source,
             path=path,
             title=record.title,
-            media_type="application/x-record",
+            media_type=RECORD_TYPE,
             content_sha256=record.content_sha256,
             size=len(record.text),
             modified_ns=file.modified_ns,
-            access=access,
+            access=self._state.access[file.relative],
             text=text,
             pages=(),
             passages=self._chunker.drafts(text, ()),
             metadata=record.kept,
         )
+
+
+def _as_it_was(file: FoundFile) -> bool:
+    """Whether the file was not written to while it was read."""
+    stat = file.path.stat()
+    return (stat.st_size, stat.st_mtime_ns) == (file.size, file.modified_ns)

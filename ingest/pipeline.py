@@ -13,21 +13,25 @@ from typing import Protocol
 from ingest.batching import Batching
 from ingest.collection_step import Chunker, CollectionStep
 from ingest.file_step import FileStep
+from ingest.label_step import LabelStep
 from ingest.labelling import FILE_NAME, LabelRules
-from ingest.parsing.pool import Outcome
-from ingest.parsing.types import ParseItem
+from ingest.parsing.types import Outcome, ParseItem
 from ingest.progress import Progress
 from ingest.refusing import REFUSED, Refusing
 from ingest.removing import Removing
 from ingest.report import RunReport
-from ingest.run_state import IngestRequest, Listener, Record, RunState
+from ingest.run_state import RECORD_TYPE, IngestRequest, Listener, Record, RunState
 from ingest.runs import RunStore
-from ingest.sources.folder import FoundFile, Refused, resolved_root, walk
+from ingest.sources.folder import FoundFile, resolved_root, walk
 from policies.audit.events import EventTag
 from policies.errors import InhouseError
 from policies.labels import AccessClass
 from vectorstore.embedders.interface import Embedder
 from vectorstore.store import Store
+from vectorstore.types import Document
+
+_ATTEMPTS = 2
+"""How often a file is parsed that is written to while it is read."""
 
 
 class Parsers(Protocol):
@@ -42,7 +46,9 @@ class Pipeline:
 
     A change is recorded in the audit log before its commit: a record without its change can be, when the process dies
     between the two, but never a change without its record. A file that was good and can no longer be parsed keeps its
-    last good version and is in quarantine too; a file that lost its label leaves the index at once.
+    last good version and is in quarantine too. A file that lost its label leaves the index before anything is read, and
+    one that has another label has it from then on. A dry run reads the folder and what changed its time, parses nothing
+    and writes nothing: whether a new file can be parsed it does not tell.
     """
 
     def __init__(
@@ -64,8 +70,7 @@ class Pipeline:
         self._runs = runs
         self._record = record
         self._classifications = classifications
-        self._refusing = Refusing(runs, record)
-        self._removing = Removing(store, self._refusing, record, prune_share)
+        self._prune_share = prune_share
 
     def run(self, request: IngestRequest, listener: Listener, stop: threading.Event) -> RunReport:
         """Runs to the end, or until `stop` is set; then what is committed stays and the report says interrupted.
@@ -77,12 +82,10 @@ class Pipeline:
         started = time.monotonic()
         try:
             if not request.dry_run:
-                self._record(EventTag.INGEST_STARTED, {"run": state.report.id, "source": state.source})
+                self._record([(EventTag.INGEST_STARTED, {"run": state.report.id, "source": state.source})])
                 self._runs.save(state.report)
             self._take_in(state, listener, stop)
             state.report.outcome = "interrupted" if stop.is_set() else "finished"
-            if request.prune and not stop.is_set():
-                self._removing.prune(state)
         except BaseException as error:
             state.report.outcome = "failed" if isinstance(error, Exception) else "interrupted"
             state.report.error = error.message if isinstance(error, InhouseError) else type(error).__name__
@@ -112,61 +115,119 @@ class Pipeline:
         return RunState(request, source, rules, report, self._store.known(source), quarantined)
 
     def _end(self, report: RunReport) -> None:
-        counts = {name: getattr(report, name) for name in ("found", "added", "changed", "removed", "quarantined")}
+        words = ("found", "added", "changed", "unchanged", "relabelled", "removed", "quarantined")
+        counts = {name: getattr(report, name) for name in words}
         self._runs.save(report)
-        self._record(EventTag.INGEST_FINISHED, {"run": report.id, "outcome": report.outcome, **counts})
+        self._record([(EventTag.INGEST_FINISHED, {"run": report.id, "outcome": report.outcome, **counts})])
 
     def _take_in(self, state: RunState, listener: Listener, stop: threading.Event) -> None:
-        files = self._find(state)
-        progress = Progress(listener, state.report, sum(one.size for one in files.values()))
-        batching = Batching(
+        """Everything of the source, in the order in which it matters: refusals and labels, what needs no reading, the lines
+        of collections, and at last what must be parsed."""
+        refusing = Refusing(state, self._runs, self._record)
+        removing = Removing(state, self._store, refusing, self._record)
+        found = self._find(state, refusing)
+        label_step = LabelStep(state, store=self._store, refusing=refusing, removing=removing, record=self._record)
+        files = label_step.label(found, stop)
+        progress = Progress(listener, state.report, sum(one.size for one in files))
+        with Batching(
             state,
             progress,
             store=self._store,
             embedder=self._embedder,
             runs=self._runs,
-            refusing=self._refusing,
+            refusing=refusing,
             record=self._record,
-        )
-        step = FileStep(state, batching, refusing=self._refusing, removing=self._removing, chunker=self._chunker)
-        collections = CollectionStep(
-            state, batching, runs=self._runs, refusing=self._refusing, chunker=self._chunker, stop=stop
-        )
-        todo = []
-        for file in files.values():
-            if stop.is_set():
-                return
-            access, mapping = state.rules.label(file.relative), state.rules.collection(file.relative)
-            if access is not None and mapping is not None:
-                collections.read(file, access, mapping)
-            elif not step.settled(file):
-                todo.append(ParseItem(file.path, file.relative))
-                continue
-            progress.done(file.size)
-        batching.commit()
-        for item, outcome in self._parsers.parse(todo):
-            if stop.is_set():
-                return
-            step.parsed(files[item.name], outcome)
-            progress.done(files[item.name].size)
-            batching.commit_when_full()
-        batching.commit()
-        collections.finish()
+            stop=stop,
+        ) as batching:
+            step = FileStep(state, batching, refusing=refusing, chunker=self._chunker)
+            collections = CollectionStep(state, batching, runs=self._runs, refusing=refusing, chunker=self._chunker, stop=stop)
+            todo = self._settle(state, files, step, collections, progress, stop)
+            if state.request.dry_run:
+                step.would_parse(todo)
+            else:
+                self._parse(todo, step, progress, stop)
+            if not stop.is_set():
+                batching.flush()
+                collections.finish()
+        refusing.flush()
+        if not stop.is_set():
+            removing.remove(_superseded(state, files), "its file is read in another way now")
+            if state.request.prune:
+                removing.prune(self._prune_share)
 
-    def _find(self, state: RunState) -> dict[str, FoundFile]:
-        """The files of the source by their relative paths, in the order of the walk; what is no plain file is refused."""
-        files = {}
-        for one in walk(Path(state.source), skip=frozenset({FILE_NAME})):
+    def _find(self, state: RunState, refusing: Refusing) -> list[FoundFile]:
+        """The files of the source in the order of the walk; what is no plain file is refused."""
+        files = []
+        root = Path(state.source)
+        for one in walk(root, skip=frozenset({FILE_NAME})):
+            state.files.add(one.relative)
             if state.request.only is not None and one.relative not in state.request.only:
                 continue
             state.report.found += 1
             state.seen.add(one.relative)
             if isinstance(one, FoundFile):
-                files[one.relative] = one
-            else:
-                assert isinstance(one, Refused)
-                self._refusing.refuse(state, one.relative, REFUSED, one.detail)
+                files.append(one)
+                continue
+            refusing.refuse(one.relative, REFUSED, one.detail)
+            place = root / one.relative
+            if place.is_dir() and not place.is_symlink():
+                state.incomplete.add("" if one.relative == "." else one.relative + "/")
         return files
+
+    def _settle(
+        self,
+        state: RunState,
+        files: Sequence[FoundFile],
+        step: FileStep,
+        collections: CollectionStep,
+        progress: Progress,
+        stop: threading.Event,
+    ) -> list[FoundFile]:
+        """Settles what needs no parsing; returns what does."""
+        todo, to_read = [], []
+        for file in files:
+            mapping = state.rules.collection(file.relative)
+            if stop.is_set():
+                return []
+            if mapping is not None:
+                to_read.append((file, mapping))
+            elif step.settled(file):
+                progress.done(file.size)
+            else:
+                todo.append(file)
+        for file, mapping in to_read:
+            collections.read(file, mapping)
+            progress.done(file.size)
+        return todo
+
+    def _parse(self, todo: Sequence[FoundFile], step: FileStep, progress: Progress, stop: threading.Event) -> None:
+        """Parses files elsewhere and takes them in; one that is written to meanwhile is parsed once more."""
+        for attempt in range(_ATTEMPTS):
+            by_name = {file.relative: file for file in todo}
+            again: list[FoundFile] = []
+            for item, outcome in self._parsers.parse(step.items(todo)):
+                if stop.is_set():
+                    return
+                file = by_name[item.name]
+                if step.parsed(file, outcome):
+                    progress.done(file.size)
+                elif attempt + 1 < _ATTEMPTS:
+                    again.append(file)
+                else:
+                    step.never_still(file)
+            todo = again
+
+
+def _superseded(state: RunState, files: Sequence[FoundFile]) -> list[Document]:
+    """What the index has of files that are collections now and were none, or the other way about."""
+    old: list[Document] = []
+    for file in files:
+        document = state.known.get(file.relative)
+        if state.rules.collection(file.relative) is None:
+            old += state.lines(file.relative)
+        elif document is not None and document.media_type != RECORD_TYPE:
+            old.append(document)
+    return old
 
 
 def _now() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 from ingest.report import RunReport
@@ -11,26 +12,30 @@ _SECONDS_BETWEEN = 0.2
 
 
 class Progress:
-    """Tells the listener where the run is, at most some times a second."""
+    """Tells the listener where the run is, at most some times a second. Safe for threads: files are read on one while
+    passages are embedded on another."""
 
     def __init__(self, listener: Listener, report: RunReport, total_bytes: int) -> None:
         self._listener = listener
         self._report = report
         self._total_bytes = total_bytes
+        self._lock = threading.Lock()
         self._files = self._bytes = self._passages = 0
         self._started = time.monotonic()
         self._told = 0.0
 
     def done(self, size: int) -> None:
         """A file of that many bytes is settled or parsed."""
-        self._files += 1
-        self._bytes += size
-        self._tell()
+        with self._lock:
+            self._files += 1
+            self._bytes += size
+            self._tell()
 
     def embedded(self, count: int) -> None:
         """That many more passages have their vectors."""
-        self._passages += count
-        self._tell()
+        with self._lock:
+            self._passages += count
+            self._tell()
 
     def _tell(self) -> None:
         now = time.monotonic()

@@ -16,34 +16,45 @@ _TOGETHER = 1000
 
 
 class Removing:
-    """Records each removal, then removes; a dry run counts alone."""
+    """The removals of one run: recorded, carried out, counted; a dry run counts alone."""
 
-    def __init__(self, store: Store, refusing: Refusing, record: Record, prune_share: float) -> None:
+    def __init__(self, state: RunState, store: Store, refusing: Refusing, record: Record) -> None:
+        self._state = state
         self._store = store
         self._refusing = refusing
         self._record = record
-        self._prune_share = prune_share
 
-    def prune(self, state: RunState) -> None:
+    def prune(self, share: float) -> None:
         """Removes documents whose file, or line of a collection, is gone. Raises ConfirmationRequired before anything is
-        removed where that is more than the share that goes unasked."""
+        removed where that is more than `share` of them and was not confirmed."""
+        state = self._state
         unread = tuple(state.incomplete)
         gone = [one for path, one in state.known.items() if path not in state.seen and not (unread and path.startswith(unread))]
-        if len(gone) > self._prune_share * len(state.known) and not state.request.confirmed:
+        if len(gone) > share * len(state.known) and not state.request.confirmed:
             raise ConfirmationRequired(
                 f"{len(gone)} of {len(state.known)} documents of {state.source} are gone from it; none was removed",
                 hint="If that is meant, run again with --prune --yes. If not, look whether the folder is mounted.",
             )
-        self.remove(state, gone, "its file is gone")
-        self._refusing.release(state, [path for path in state.quarantined if path not in state.seen])
+        self.remove(gone, "its file is gone")
+        stale = [path for path in state.quarantined if path not in state.seen]
+        self._refusing.release([path for path in stale if not (unread and path.startswith(unread))])
 
-    def remove(self, state: RunState, documents: Sequence[Document], reason: str) -> None:
-        """Removes documents, some together."""
-        state.report.removed += len(documents)
-        if state.request.dry_run or not documents:
-            return
-        for one in documents:
-            payload = {"document": one.id, "version": one.version, "path": one.path, "reason": reason}
-            self._record(EventTag.DOCUMENT_REMOVED, {"run": state.report.id, **payload})
+    def remove(self, documents: Sequence[Document], reason: str) -> None:
+        """Removes documents, many together."""
         for start in range(0, len(documents), _TOGETHER):
-            self._store.remove([one.id for one in documents[start : start + _TOGETHER]])
+            part = documents[start : start + _TOGETHER]
+            if not self._state.request.dry_run:
+                self._record([(EventTag.DOCUMENT_REMOVED, self._payload(one, reason)) for one in part])
+                self._store.remove([one.id for one in part])
+            self._state.report.removed += len(part)
+            for one in part:
+                self._state.known.pop(one.path, None)
+
+    def _payload(self, document: Document, reason: str) -> dict[str, str | int]:
+        return {
+            "run": self._state.report.id,
+            "document": document.id,
+            "version": document.version,
+            "path": document.path,
+            "reason": reason,
+        }

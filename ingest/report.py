@@ -14,7 +14,8 @@ Outcome = Literal["running", "finished", "interrupted", "failed"]
 @dataclass(slots=True)
 class RunReport:
     """Counts of one run. Each file found is in exactly one of `added`, `changed`, `unchanged`, `relabelled`,
-    `quarantined`, and `collections`; the lines of collections are counted in `records` in the same words."""
+    `quarantined`, and `collections`, but for those that a run which was stopped or failed did not come to; the lines of
+    collections are counted in `records` in the same words. What is counted as added or changed is in the index."""
 
     id: str
     source: str
@@ -46,6 +47,10 @@ class RunReport:
         """Reads what `to_json` wrote."""
         names = {one.name for one in fields(cls)}
         return cls(**{name: value for name, value in said.items() if name in names})
+
+    def count(self, outcome: Literal["added", "changed", "unchanged", "relabelled"]) -> None:
+        """Counts one file."""
+        setattr(self, outcome, getattr(self, outcome) + 1)
 
     def refuse(self, path: str, reason: str, detail: str) -> None:
         """Counts a file among the quarantined, with why."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,18 @@ from ingest.labelling import LabelRules
 from ingest.report import RunReport
 from ingest.runs import QuarantineEntry
 from policies.audit.events import EventTag
+from policies.labels import AccessClass
 from vectorstore.types import Document
 
-Record = Callable[[EventTag, Mapping[str, Any]], object]
+RECORD_TYPE = "application/x-record"
+"""The media type of a document that is one line of a collection."""
+
+Event = tuple[EventTag, Mapping[str, Any]]
+Record = Callable[[Sequence[Event]], object]
+"""Writes events to the audit log, all of them or none; on the disk when it returns."""
+
 Listener = Callable[[Mapping[str, Any]], None]
+"""Takes one account of progress; called from any thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +41,10 @@ class IngestRequest:
 
 @dataclass(slots=True)
 class RunState:
-    """What one run knows: the index as it was before (`known`, by path), the quarantine as it was, and which paths were
-    seen. `incomplete` holds the beginnings of paths below which nothing can be said to be gone."""
+    """What one run knows: the index as it was before (`known`, by path, less what the run removed), the quarantine as it
+    was, the label of each file, which documents got another one, and which paths were seen. `files` are the paths of every
+    file there is, those among them that the request leaves out; `incomplete` holds the beginnings of paths below which
+    nothing can be said to be gone."""
 
     request: IngestRequest
     source: str
@@ -42,5 +52,23 @@ class RunState:
     report: RunReport
     known: dict[str, Document]
     quarantined: dict[str, QuarantineEntry]
+    access: dict[str, AccessClass] = field(default_factory=dict)
+    relabelled: set[str] = field(default_factory=set)
     seen: set[str] = field(default_factory=set)
     incomplete: set[str] = field(default_factory=set)
+    files: set[str] = field(default_factory=set)
+    _lines: dict[str, list[Document]] | None = None
+
+    def lines(self, relative: str) -> list[Document]:
+        """The documents that the index has of the lines of that file; `files` must be whole."""
+        if self._lines is None:
+            self._lines = {}
+            for path, document in self.known.items():
+                if document.media_type != RECORD_TYPE:
+                    continue
+                # Names of files and ids may hold the mark themselves: the longest name that there is counts.
+                owner = path.rpartition("#")[0]
+                while owner and owner not in self.files:
+                    owner = owner.rpartition("#")[0]
+                self._lines.setdefault(owner, []).append(document)
+        return self._lines.get(relative, [])

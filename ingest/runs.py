@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingest.report import RunReport
-from policies.database import open_database
+from policies.database import open_database, reading, writing
 from policies.errors import NotFoundError
 
 _METADATA = sa.MetaData()
@@ -41,6 +41,17 @@ _COLLECTION = sa.Table(
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """What could not be indexed, why, and its stat when that was found."""
+
+    path: str
+    reason: str
+    detail: str
+    size: int
+    modified_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class QuarantineEntry:
     """A file, or a line of a collection, that could not be indexed, and why. `id` is made from source and path."""
 
@@ -55,9 +66,14 @@ class QuarantineEntry:
     last_seen: str
     attempts: int
 
+    def says(self, refusal: Refusal) -> bool:
+        """Whether the entry tells that already, of a file that is as it was."""
+        return refusal == Refusal(self.path, self.reason, self.detail, self.size, self.modified_ns)
+
 
 class RunStore:
-    """The file `runs.db`, owned by the process that owns the data directory."""
+    """The file `runs.db`, owned by the process that owns the data directory. Raises DataDirectoryError where it cannot be
+    read or written."""
 
     def __init__(self, path: Path) -> None:
         self._engine = open_database(path, Path(__file__).parent / "migrations")
@@ -66,13 +82,13 @@ class RunStore:
     def save(self, report: RunReport) -> None:
         """Keeps a report, in place of its former state."""
         row = {"started": report.started, "state": report.outcome, "report": json.dumps(report.to_json())}
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             if not connection.execute(_RUN.update().where(_RUN.c.id == report.id).values(row)).rowcount:
                 connection.execute(_RUN.insert().values(id=report.id, **row))
 
     def run(self, identifier: str) -> RunReport:
         """One report; raises NotFoundError."""
-        with self._reading() as connection:
+        with reading(self._engine) as connection:
             row = connection.execute(_RUN.select().where(_RUN.c.id == identifier)).first()
         if row is None:
             raise NotFoundError(f"there is no run {identifier!r}", hint="`inhouse runs` lists them.")
@@ -80,7 +96,7 @@ class RunStore:
 
     def runs(self, limit: int = 20) -> list[RunReport]:
         """The newest reports, newest first."""
-        with self._reading() as connection:
+        with reading(self._engine) as connection:
             rows = connection.execute(_RUN.select().order_by(_RUN.c.started.desc(), _RUN.c.id).limit(limit)).all()
         return [RunReport.from_json(json.loads(row.report)) for row in rows]
 
@@ -89,37 +105,40 @@ class RunStore:
         query = _QUARANTINE.select().order_by(_QUARANTINE.c.source, _QUARANTINE.c.path)
         if source is not None:
             query = query.where(_QUARANTINE.c.source == source)
-        with self._reading() as connection:
+        with reading(self._engine) as connection:
             return [QuarantineEntry(**row._mapping) for row in connection.execute(query)]
 
     def entry(self, identifier: str) -> QuarantineEntry:
         """One entry; raises NotFoundError."""
-        with self._reading() as connection:
+        with reading(self._engine) as connection:
             row = connection.execute(_QUARANTINE.select().where(_QUARANTINE.c.id == identifier)).first()
         if row is None:
             raise NotFoundError(f"there is nothing in quarantine under {identifier!r}", hint="`inhouse quarantine list`.")
         return QuarantineEntry(**row._mapping)
 
-    def put(self, source: str, path: str, reason: str, detail: str, size: int, modified_ns: int) -> None:
-        """Puts a file in quarantine, or counts another attempt."""
-        identifier = "q-" + hashlib.sha256(f"{source}\n{path}".encode()).hexdigest()[:12]
+    def put(self, source: str, refusals: Sequence[Refusal]) -> None:
+        """Puts what was refused in quarantine, all in one change; where it is there, counts another attempt."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        values: dict[str, Any] = {
-            "reason": reason,
-            "detail": detail,
-            "size": size,
-            "modified_ns": modified_ns,
-            "last_seen": now,
-        }
-        with self._engine.begin() as connection:
-            again = _QUARANTINE.update().where(_QUARANTINE.c.id == identifier)
-            if not connection.execute(again.values(**values, attempts=_QUARANTINE.c.attempts + 1)).rowcount:
-                values |= {"id": identifier, "source": source, "path": path, "first_seen": now, "attempts": 1}
-                connection.execute(_QUARANTINE.insert().values(values))
+        if not refusals:
+            return
+        with writing(self._engine) as connection:
+            for one in refusals:
+                identifier = "q-" + hashlib.sha256(f"{source}\n{one.path}".encode()).hexdigest()[:12]
+                values: dict[str, Any] = {
+                    "reason": one.reason,
+                    "detail": one.detail,
+                    "size": one.size,
+                    "modified_ns": one.modified_ns,
+                    "last_seen": now,
+                }
+                again = _QUARANTINE.update().where(_QUARANTINE.c.id == identifier)
+                if not connection.execute(again.values(**values, attempts=_QUARANTINE.c.attempts + 1)).rowcount:
+                    values |= {"id": identifier, "source": source, "path": one.path, "first_seen": now, "attempts": 1}
+                    connection.execute(_QUARANTINE.insert().values(values))
 
     def release(self, source: str, paths: Sequence[str]) -> None:
         """Takes files out of quarantine; those that are not there are passed over."""
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             for start in range(0, len(paths), 500):
                 part = _QUARANTINE.c.path.in_(paths[start : start + 500])
                 connection.execute(_QUARANTINE.delete().where(_QUARANTINE.c.source == source, part))
@@ -133,13 +152,13 @@ class RunStore:
             _COLLECTION.c.modified_ns == modified_ns,
             _COLLECTION.c.rules == rules,
         )
-        with self._reading() as connection:
+        with reading(self._engine) as connection:
             found = connection.execute(query).scalar()
         return None if found is None else int(found)
 
     def keep_collection(self, source: str, path: str, size: int, modified_ns: int, rules: str, records: int) -> None:
         """Keeps that a collection file was read whole."""
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:
             connection.execute(_COLLECTION.delete().where(_COLLECTION.c.source == source, _COLLECTION.c.path == path))
             connection.execute(
                 _COLLECTION.insert().values(
@@ -151,12 +170,9 @@ class RunStore:
         """Closes the file."""
         self._engine.dispose()
 
-    def _reading(self) -> Any:
-        return self._engine.connect().execution_options(reading=True)
-
     def _mark_cut_off(self) -> None:
         """Runs still marked as running belong to a process that is no more."""
-        with self._reading() as connection:
+        with reading(self._engine) as connection:
             rows = connection.execute(_RUN.select().where(_RUN.c.state == "running")).all()
         for row in rows:
             report = RunReport.from_json(json.loads(row.report))

@@ -39,7 +39,7 @@ def open_pipeline(installation: Installation, actor: str) -> Iterator[Pipeline]:
                 chunker=PassageParser(count=installation.embedder.count, size=settings.passage_pieces),
                 parsers=parsers,
                 runs=installation.runs,
-                record=lambda tag, payload: installation.audit.append(tag, actor, payload),
+                record=lambda events: installation.audit.append_all([(tag, actor, payload) for tag, payload in events]),
                 classifications=installation.settings.access.classifications,
                 prune_share=settings.prune_share,
             )
