@@ -17,6 +17,7 @@ _DEFLATE_MOST = 1032
 """No deflated byte becomes more than this many."""
 
 _PIECE = 1 << 20
+_MANIFEST = "META-INF/manifest.xml"
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ENCRYPTED = 0x1
 _STORED, _DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
@@ -28,11 +29,12 @@ def look_into(content: bytes, most: int) -> ParseFailure | None:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, struct.error):
+            encrypted = _MANIFEST in archive.NameToInfo and b":encryption-data" in _start_of(archive, _MANIFEST)
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, struct.error):
         return None  # the parser says better what is wrong: old office formats hide under new names, and some are encrypted
     if len(entries) > _ENTRY_LIMIT:
         return ParseFailure(ParseReason.TOO_MUCH_OUTPUT, f"{len(entries)} entries in it")
-    if any(entry.flag_bits & _ENCRYPTED for entry in entries):
+    if encrypted or any(entry.flag_bits & _ENCRYPTED for entry in entries):
         return ParseFailure(ParseReason.PASSWORD, "its parts are encrypted")
     if any(entry.compress_type not in (_STORED, _DEFLATED) for entry in entries):
         return ParseFailure(ParseReason.UNSUPPORTED, "its parts are packed in a way that office files are not")
@@ -44,6 +46,14 @@ def look_into(content: bytes, most: int) -> ParseFailure | None:
         if inflated > most and inflated > _RATIO_LIMIT * len(content):
             return ParseFailure(ParseReason.TOO_MUCH_OUTPUT, f"more than {most} bytes from {len(content)}")
     return None
+
+
+def _start_of(archive: zipfile.ZipFile, name: str) -> bytes:
+    try:
+        with archive.open(name) as file:
+            return file.read(_PIECE)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError):
+        return b""
 
 
 def _inflated(content: bytes, entry: zipfile.ZipInfo, left: int) -> int:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import PurePosixPath
 from typing import Any
 
 from ingest.parsing.archives import look_into
+from ingest.parsing.encodings import decoded, markup_as_utf8
 from ingest.parsing.office import open_slides, open_text, powerpoint
 from ingest.parsing.types import ParsedDocument, ParseFailure, ParseReason
 from vectorstore.types import Page
@@ -33,12 +35,13 @@ _ENOUGH = 0.98
 _PLAIN_OUTPUT = frozenset({".eml", ".msg"})
 _ZIPPED = frozenset([".docx", ".pptx", ".xlsx", ".odt", ".ods", ".odp", ".epub", ".docm", ".pptm", ".xlsm", ".pages", ".key"])
 _IWORK = frozenset({".pages", ".key", ".numbers"})
-_MARKUP = frozenset({".xml", ".nxml", ".jats"})
 _KINDS = {".nxml": "application/x-jats+xml"}
 """Kinds that go by more suffixes than kreuzberg knows."""
 
+_ZIP = b"PK\x03\x04"
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
+_NOT_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ufffd]")
 _NO_KIND = ("text/plain", "application/octet-stream")
 _SUFFIX = re.compile(r"\.[a-z0-9_+-]{1,16}")
 
@@ -50,7 +53,7 @@ def parse(content: bytes, name: str, *, output_bytes: int, tessdata: str | None)
         return ParseFailure(ParseReason.UNSUPPORTED, f"{suffix} archives are not unpacked")
     if suffix in _PLAIN_SUFFIXES or suffix in _MARKDOWN_SUFFIXES:
         return _plain(content, name, suffix)
-    if suffix in _ZIPPED and (failure := look_into(content, output_bytes)) is not None:
+    if (suffix in _ZIPPED or content.startswith(_ZIP)) and (failure := look_into(content, output_bytes)) is not None:
         if suffix in _IWORK and failure.reason is ParseReason.UNSUPPORTED:
             return ParseFailure(ParseReason.PASSWORD, "its parts are encrypted")
         return failure
@@ -59,15 +62,30 @@ def parse(content: bytes, name: str, *, output_bytes: int, tessdata: str | None)
     if suffix == ".odp":
         return _slides(open_slides, content, name, suffix)
     kind = _kind(suffix, content)
+    if kind in _NO_KIND or (kind is None and not suffix):
+        return _plain(content, name, suffix)
     if kind is None:
-        return _plain(content, name, suffix) if not suffix else ParseFailure(ParseReason.UNSUPPORTED, f"{suffix} files")
+        return ParseFailure(ParseReason.UNSUPPORTED, f"{suffix} files")
+    outcome = _by_kind(kind, content, name, suffix, tessdata)
+    if not isinstance(outcome, ParseFailure) or outcome.reason is not ParseReason.DAMAGED:
+        return outcome
+    if suffix in _SLIDES:
+        return _slides(powerpoint, content, name, suffix)
+    seen = _kind("", content)
+    if seen is None or seen == kind:
+        return outcome
+    # A name that lies is common: HTML that a program exported "to Excel", a new document under an old suffix.
+    other = _by_kind(seen, content, name, "", tessdata)
+    if isinstance(other, ParsedDocument):
+        return replace(other, warnings=(*other.warnings, f"read as {seen}, which its name does not say"))
+    return outcome
+
+
+def _by_kind(kind: str, content: bytes, name: str, suffix: str, tessdata: str | None) -> ParsedDocument | ParseFailure:
     try:
-        result = _extract(_without_references(content) if suffix in _MARKUP else content, kind, suffix, tessdata)
+        result = _extract(_prepared(content, kind), kind, suffix, tessdata)
     except Exception as error:
-        failure = _failure(error, content, suffix)
-        if failure.reason is ParseReason.DAMAGED and suffix in _SLIDES:
-            return _slides(powerpoint, content, name, suffix)
-        return failure
+        return _failure(error, content, suffix)
     return _document(result, content, name, suffix, tessdata)
 
 
@@ -78,8 +96,11 @@ def _kind(suffix: str, content: bytes) -> str | None:
     known = _kind_of_suffix(suffix) if suffix else None
     if known is not None or suffix:
         return known
-    seen = kreuzberg.detect_mime_type(content)
-    return None if seen in _NO_KIND else str(seen)
+    try:
+        seen = str(kreuzberg.detect_mime_type(content))
+    except Exception:
+        return None
+    return None if seen in _NO_KIND else seen
 
 
 @cache
@@ -114,8 +135,13 @@ def _extract(content: bytes, kind: str, suffix: str, tessdata: str | None) -> An
     return kreuzberg.extract_bytes_sync(content, kind, kreuzberg.ExtractionConfig(**options))
 
 
-def _without_references(content: bytes) -> bytes:
-    """Markup in UTF-8 with its numeric character references as characters: the reader of XML drops them."""
+def _prepared(content: bytes, kind: str) -> bytes:
+    """Markup in UTF-8, which is all that its readers know; XML with its numeric character references as characters besides:
+    they are dropped else."""
+    if kind == "text/html":
+        return markup_as_utf8(content)
+    if not kind.endswith("xml") or content.startswith(_ZIP):
+        return content
 
     def character(found: re.Match[str]) -> str:
         digits = found.group(1)
@@ -123,10 +149,7 @@ def _without_references(content: bytes) -> bytes:
         # The first 160 hold what is markup by itself, and controls.
         return chr(number) if 160 <= number <= 0x10FFFF and not 0xD800 <= number <= 0xDFFF else found.group()
 
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError:
-        return content
+    text = markup_as_utf8(content).decode("utf-8")
     return re.sub(r"&#(\d{1,8}|[xX][0-9a-fA-F]{1,8});", character, text).encode("utf-8")
 
 
@@ -148,13 +171,17 @@ def _slides(
 def _document(result: Any, content: bytes, name: str, suffix: str, tessdata: str | None) -> ParsedDocument | ParseFailure:
     metadata = dict(result.metadata or {})
     said = result.content or ""
-    parts = _pages(result, metadata) or _slides_besides(said, content, suffix)
+    parts = _slides_besides(said, content, suffix) or _pages(result, metadata)
     text, pages = _joined(parts) if parts else (_clean(_without_front_matter(said, suffix)), ())
-    if suffix == ".odt" and _letters(told := _open_text(content)) * _ENOUGH > _letters(text):
+    if suffix == ".odt" and _letters(told := _open_text(content) or "") * _ENOUGH > _letters(text):
         text, pages = told, ()
+    if _garbled(text):
+        return ParseFailure(ParseReason.DAMAGED, "what came out of it is not text")
     if not text.strip():
         if suffix == ".pdf" and tessdata is None:
             return ParseFailure(ParseReason.NO_OCR, "no text layer, and Tesseract's language data was not found")
+        if suffix == ".odt" and _open_text(content) is None:
+            return ParseFailure(ParseReason.DAMAGED, "its text is not where it belongs")
         if suffix in _IWORK:
             return ParseFailure(ParseReason.UNSUPPORTED, "a version of iWork that is not read: export it as PDF")
         return ParseFailure(ParseReason.EMPTY, "the parser found no text")
@@ -195,11 +222,12 @@ def _pages(result: Any, metadata: dict[str, Any]) -> list[tuple[int, str]]:
     if found and kept >= _ENOUGH * _letters(content):
         return sorted(found)
     # Pages that lost part of the content, or were never told apart, are worse than none; but one page holds it all.
-    return [(1, content)] if metadata.get("page_count") == 1 and content.strip() else []
+    single = metadata.get("format_type") == "pdf" and metadata.get("page_count") == 1
+    return [(1, content)] if single and content.strip() else []
 
 
 def _slides_besides(said: str, content: bytes, suffix: str) -> list[tuple[int, str]]:
-    """Slides read from their XML, where the parser did not tell them apart and they hold what it found."""
+    """Slides read from their XML, where they hold all that the parser found: its own bounds are off by some characters."""
     if suffix not in _SLIDES:
         return []
     try:
@@ -209,11 +237,11 @@ def _slides_besides(said: str, content: bytes, suffix: str) -> list[tuple[int, s
     return slides if sum(_letters(text) for _, text in slides) >= _ENOUGH * _letters(said) else []
 
 
-def _open_text(content: bytes) -> str:
+def _open_text(content: bytes) -> str | None:
     try:
         return open_text(content)
     except ValueError:
-        return ""
+        return None
 
 
 def _letters(text: str) -> int:
@@ -238,20 +266,17 @@ def _sections(content: str, names: list[str]) -> list[tuple[int, str]]:
 
 
 def _bounded(content: str, metadata: dict[str, Any]) -> list[tuple[int, str]]:
-    """Slides by their boundaries, which count bytes; none where the boundaries do not cover the content in order."""
+    """Slides by their boundaries, which count bytes; none where these do not cover the content in order, line by line."""
     raw = content.encode()
     boundaries = (metadata.get("pages") or {}).get("boundaries") or []
     pages, place = [], 0
     for one in boundaries:
         start, end = int(one["byte_start"]), int(one["byte_end"])
-        if start < place or end > len(raw) or raw[place:start].strip():
+        if start < place or end > len(raw) or raw[place:start].strip() or raw[end : end + 1].strip():
             return []
         pages.append((int(one["page_number"]), raw[start:end].decode(errors="replace").strip()))
         place = end
-    if pages and (rest := raw[place:].decode(errors="replace").strip()):
-        number, last = pages[-1]
-        pages[-1] = (number, f"{last}{_SEPARATOR}{rest}")
-    return pages
+    return [] if raw[place:].strip() else pages
 
 
 def _field(page: Any, name: str) -> Any:
@@ -288,8 +313,10 @@ def _title(metadata: dict[str, Any], text: str, name: str, suffix: str) -> str:
 def _plain(raw: bytes, name: str, suffix: str) -> ParsedDocument | ParseFailure:
     if b"\x00" in raw[:8192] and not raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         return ParseFailure(ParseReason.UNSUPPORTED, "binary data under the name of a text file")
-    text, warnings = _decoded(raw)
+    text, warnings = decoded(raw)
     text = "\n".join(line.rstrip() for line in text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "").split("\n"))
+    if _garbled(text):
+        return ParseFailure(ParseReason.UNSUPPORTED, "binary data under the name of a text file")
     if not text.strip():
         return ParseFailure(ParseReason.EMPTY, "the file is empty")
     kind = "text/markdown" if suffix in _MARKDOWN_SUFFIXES else "text/plain"
@@ -297,32 +324,25 @@ def _plain(raw: bytes, name: str, suffix: str) -> ParsedDocument | ParseFailure:
     return ParsedDocument(text.strip("\n"), (), title, kind, {}, warnings)
 
 
-def _decoded(raw: bytes) -> tuple[str, tuple[str, ...]]:
-    for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
-        if raw.startswith(mark):
-            return raw.decode(encoding, errors="replace"), ()
-    try:
-        return raw.decode("utf-8"), ()
-    except UnicodeDecodeError:
-        from charset_normalizer import from_bytes
-
-        best = from_bytes(raw).best()
-        encoding = best.encoding if best else "cp1252"
-        return raw.decode(encoding, errors="replace"), (f"encoding guessed: {encoding}",)
-
-
 def _failure(error: Exception, content: bytes, suffix: str) -> ParseFailure:
     said = " ".join(str(error).split())[:300]
     low = said.lower()
     if _encrypted_office(content) or any(word in low for word in ("password", "encrypted", "decrypt")):
         return ParseFailure(ParseReason.PASSWORD, said)
+    if suffix in _IMAGES and "could not determine" in low:
+        return ParseFailure(ParseReason.DAMAGED, said)
     if "unsupported" in low or "no extractor" in low or "mime type" in low or "could not determine" in low:
         return ParseFailure(ParseReason.UNSUPPORTED, said or f"{suffix or 'no suffix'}")
-    if "tesseract" in low or "tessdata" in low or type(error).__name__ in {"OCRError", "MissingDependencyError"}:
-        return ParseFailure(ParseReason.NO_OCR, said)
-    if "limit" in low and ("exceed" in low or "security" in low or "too large" in low):
+    if "pixel cap" in low or ("limit" in low and ("exceed" in low or "security" in low or "too large" in low)):
         return ParseFailure(ParseReason.TOO_MUCH_OUTPUT, said)
+    if "tessdata" in low or type(error).__name__ == "MissingDependencyError":
+        return ParseFailure(ParseReason.NO_OCR, said)
     return ParseFailure(ParseReason.DAMAGED, said or type(error).__name__)
+
+
+def _garbled(text: str) -> bool:
+    """Whether more than a twentieth of it is what no text has: controls, and marks for bytes that were no characters."""
+    return len(_NOT_TEXT.findall(text)) * 20 > len(text)
 
 
 def _encrypted_office(content: bytes) -> bool:

@@ -14,6 +14,7 @@ _SLIDES = "{http://schemas.openxmlformats.org/presentationml/2006/main}"
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 _OPEN = "{urn:oasis:names:tc:opendocument:xmlns:%s:1.0}"
 _TEXT, _TABLE, _OFFICE, _DRAW = (_OPEN % name for name in ("text", "table", "office", "drawing"))
+_TITLES = ("title", "ctrTitle")
 _SPACES = frozenset({_TEXT + "s", _TEXT + "tab", _TEXT + "line-break", _DRAWING + "br"})
 _NOT_SHOWN = frozenset({_TEXT + "tracked-changes", _OFFICE + "annotation", _OFFICE + "forms"})
 """What was deleted, and what is said beside the text."""
@@ -69,6 +70,8 @@ def _drawn(root: Element) -> Iterator[str]:
             yield _table(one, _DRAWING + "tr", _DRAWING + "tc", lambda cell: cell.iter(_DRAWING + "p"))
         elif one.tag == _DRAWING + "p":
             yield _text(one)
+        elif one.tag == _SLIDES + "sp" and any(kind.get("type") in _TITLES for kind in one.iter(_SLIDES + "ph")):
+            yield from (f"## {text}" for text in [" ".join(filter(None, _drawn(one)))] if text)
         else:
             yield from _drawn(one)
 

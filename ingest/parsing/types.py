@@ -35,7 +35,7 @@ EXPLANATIONS: dict[ParseReason, str] = {
     ParseReason.PASSWORD: "It is protected by a password. Save it without one, and retry.",
     ParseReason.TOO_LARGE: "It is larger than ingest.file_mb.",
     ParseReason.TOO_MUCH_MEMORY: "Parsing it needs more memory than ingest.memory_mb.",
-    ParseReason.TOO_MUCH_OUTPUT: "It unpacks into more than ingest.output_mb, as a bomb does.",
+    ParseReason.TOO_MUCH_OUTPUT: "It unpacks into more than ingest.output_mb, or more pixels than a scan has, as a bomb does.",
     ParseReason.TOO_MUCH_TIME: "Parsing it took more processor time than ingest.cpu_seconds, or stood still.",
     ParseReason.UNREADABLE: "The file could not be read. Look at its permissions.",
     ParseReason.UNSUPPORTED: "This kind of file is not read. Archives are not unpacked: extract them into the folder.",
