@@ -23,7 +23,7 @@ from policies.egress.switches import set_switches
 
 set_switches()
 BENCH = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(BENCH))
+sys.path.append(str(BENCH))
 
 from datasets import LABELS, Questions, data_folder, documents_of, ndcg, questions  # noqa: E402
 from installations import ingested, initialised, opened  # noqa: E402

@@ -29,8 +29,6 @@ def fused(index: Any, made: list[Any], count: int) -> Any:
         similarity_top_k=count,
         num_queries=1,
         mode="reciprocal_rerank",
-        # The two are asked one after the other: threads cost more than they bring at these times.
-        use_async=False,
     )
 
 
