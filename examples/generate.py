@@ -1,7 +1,8 @@
 """Writes the binary documents of examples/documents from the readable sources in examples/sources.
 
 A source is named after its document with `.txt` behind it, as `finance/budget-2026.xlsx.txt`. Its first line is the title. A
-line of `---` begins a new page or slide; in a sheet, cells are parted by `|`. The result is the same, byte for byte, each time.
+line of `---` begins a new page or slide; a paragraph whose lines have cells parted by `|` is a table with its header first, which
+goes on over pages where it is long. The result is the same, byte for byte, each time.
 """
 
 from __future__ import annotations
@@ -22,8 +23,14 @@ def pages_of(text: str) -> tuple[str, list[list[str]]]:
     return title, [[part.strip() for part in page.split("\n\n") if part.strip()] for page in rest.split("\n---\n")]
 
 
+def rows_of(paragraph: str) -> list[list[str]]:
+    """The cells of a paragraph that is a table; empty for one that is text."""
+    lines = paragraph.splitlines()
+    return [[cell.strip() for cell in line.split("|")] for line in lines] if all("|" in line for line in lines) else []
+
+
 def pdf(title: str, pages: list[list[str]]) -> bytes:
-    """A PDF with a page for each page."""
+    """A PDF with a page for each page, or more where one is too long; a table repeats its header on each page."""
     from fpdf import FPDF
 
     made = FPDF(format="A4")
@@ -35,6 +42,12 @@ def pdf(title: str, pages: list[list[str]]) -> bytes:
             made.set_font("helvetica", "B", 16)
             made.multi_cell(0, 9, title, new_x="LMARGIN", new_y="NEXT")
         for paragraph in paragraphs:
+            if rows := rows_of(paragraph):
+                made.set_font("helvetica", "", 10)
+                widths = tuple(max(8, *(len(cell) for cell in column)) for column in zip(*rows, strict=True))
+                with made.table(rows, col_widths=widths, line_height=7, text_align="LEFT"):
+                    pass
+                continue
             heading = paragraph.startswith("# ")
             made.set_font("helvetica", "B" if heading else "", 13 if heading else 11)
             made.multi_cell(0, 6, " ".join(paragraph.removeprefix("# ").split()), new_x="LMARGIN", new_y="NEXT")
@@ -54,6 +67,11 @@ def docx(title: str, pages: list[list[str]]) -> bytes:
         for paragraph in paragraphs:
             if paragraph.startswith("# "):
                 made.add_heading(paragraph[2:], 1)
+            elif rows := rows_of(paragraph):
+                table = made.add_table(len(rows), len(rows[0]))
+                for row, cells in zip(table.rows, rows, strict=True):
+                    for cell, text in zip(row.cells, cells, strict=True):
+                        cell.text = text
             else:
                 made.add_paragraph(" ".join(paragraph.split()))
     return saved(made.save)

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from ingest.parsing.ocr import tessdata_folder
+from policies.access.scope import UnsafeEverything
+from service.settings import load_settings
+from service.wiring import Installation
 
 SCANS = {"form-f014-scan.png"}
 
@@ -76,10 +83,50 @@ def answerable(questions: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any
 
 
 def test_there_are_enough_questions_of_each_kind(questions: list[dict[str, Any]]) -> None:
-    without = [one for one in questions if one.get("unanswerable") and not one.get("hard")]
-    assert len(questions) - len(without) >= 40
-    assert len(without) >= 8
+    without = [one for one in questions if one.get("unanswerable")]
+    hard = [one for one in without if one.get("hard")]
+    assert len(questions) - len(without) >= 80
+    assert len(without) - len(hard) >= 16
+    # What is reported only must stay the exception.
+    assert len(hard) <= 0.05 * len(without)
     assert len({one["id"] for one in questions}) == len(questions)
+
+
+def test_the_company_has_documents_of_every_form_department_and_level(data: Path, examples: Path) -> None:
+    files = [path for path in (examples / "documents").rglob("*") if path.is_file() and path.name != "labels.toml"]
+    forms = {path.suffix for path in files}
+    assert len(files) >= 60
+    assert forms == {".pdf", ".docx", ".pptx", ".xlsx", ".html", ".md", ".eml", ".csv", ".jsonl", ".png"}
+    listed = json.loads(inhouse(data, "documents", "list", "--json").stdout)["documents"]
+    levels: dict[str, set[str]] = {}
+    for one in listed:
+        levels.setdefault(one["kb"], set()).add(one["classification"])
+    assert set(levels) == {"people", "engineering", "quality", "finance"}
+    assert all(found == {"public", "internal", "confidential"} for found in levels.values()), levels
+
+
+def content(path: Path) -> object:
+    """What a binary document holds, however it was compressed: libraries of other systems compress differently."""
+    if path.suffix == ".pdf":
+        streams = re.findall(rb"stream\n(.*?)\nendstream", path.read_bytes(), re.DOTALL)
+        return [zlib.decompress(stream) for stream in streams]
+    if path.suffix == ".png":
+        with Image.open(path) as picture:
+            return picture.tobytes()
+    with zipfile.ZipFile(path) as parts:
+        return {name: parts.read(name) for name in parts.namelist()}
+
+
+def test_the_program_writes_the_binary_documents_as_they_are(examples: Path, tmp_path: Path) -> None:
+    spare = tmp_path / "examples"
+    (spare / "documents").mkdir(parents=True)
+    (spare / "sources").symlink_to(examples / "sources")
+    (spare / "generate.py").write_bytes((examples / "generate.py").read_bytes())
+    subprocess.run([sys.executable, str(spare / "generate.py")], check=True, capture_output=True, timeout=120)
+    made = [path.relative_to(spare / "documents") for path in (spare / "documents").rglob("*") if path.is_file()]
+    assert len(made) == len(list((examples / "sources").rglob("*.txt")))
+    differing = [path for path in made if content(spare / "documents" / path) != content(examples / "documents" / path)]
+    assert differing == []
 
 
 def test_every_file_is_indexed_and_the_counts_add_up(data: Path, examples: Path) -> None:
@@ -109,7 +156,7 @@ def test_the_right_page_is_cited(answers: Mapping[str, Any], questions: list[dic
         if (one["document"], one["page"])
         not in [(cited["path"], cited["page"]) for cited in answers[person][one["id"]]["citations"]]
     ]
-    assert len(paged) >= 10
+    assert len(paged) >= 30
     assert len(wrong) <= 0.05 * len(paged), wrong
 
 
@@ -123,17 +170,13 @@ def test_the_answer_holds_the_facts(answers: Mapping[str, Any], questions: list[
 
 
 def test_each_quote_is_what_the_document_says(data: Path, answers: Mapping[str, Any]) -> None:
-    texts: dict[str, str] = {}
-    for mine in answers.values():
-        for answer in mine.values():
-            for cited in answer["citations"]:
-                document = cited["document"]
-                if document not in texts:
-                    texts[document] = json.loads(inhouse(data, "documents", "show", document, "--text", "--json").stdout)[
-                        "text"
-                    ]
-                assert texts[document][cited["start"] : cited["end"]] == cited["quote"]
-    assert len(texts) > 25
+    cited = [one for mine in answers.values() for answer in mine.values() for one in answer["citations"]]
+    # One process for all of them: a command for each document would take minutes.
+    with Installation(data, load_settings(data)) as installation:
+        scope = UnsafeEverything("the test compares quotations with the whole text")
+        texts = {one: installation.store.document_text(scope, one)[0] for one in {one["document"] for one in cited}}
+    assert [one for one in cited if texts[one["document"]][one["start"] : one["end"]] != one["quote"]] == []
+    assert len(texts) > 45
 
 
 def test_what_the_documents_do_not_say_is_not_answered(answers: Mapping[str, Any], questions: list[dict[str, Any]]) -> None:
@@ -154,7 +197,7 @@ def test_nobody_is_served_what_they_may_not_read(
     for one in questions:
         for person in one.get("may_not", ()):
             forbidden.setdefault(person, set()).add(one["document"])
-    assert set(forbidden) >= {"ana", "bo", "carla", "eve"}
+    assert set(forbidden) >= {"ana", "bo", "carla", "dev", "eve"}
     for person, documents in forbidden.items():
         found = batch(data, "search", person, questions, tmp_path)
         shown = {hit["path"] for one in found.values() for hit in one["hits"]}
