@@ -1,0 +1,144 @@
+"""What is not answered: too little evidence, a number or a name that is nowhere, no answer of the kind that was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from policies.labels import AccessClassId
+from service.answer.abstain import THRESHOLD, Proceed, Refuse, evidence, judge
+from service.runtimes.expected import holds_only_names, numbered_names_held, requirement
+from service.runtimes.extractive import CLOSE, ExtractiveRuntime
+from service.runtimes.interface import AnswerRequest, Source
+from vectorstore.embedders.hashing import HashingEmbedder
+from vectorstore.lexical.analysis import query_terms
+from vectorstore.types import DocumentId, Hit, Passage, PassageId
+
+PRICES = "The ultrasonic meter HM-40 costs 72.00 euros. The optical head costs 118.00 euros."
+FAIR = "The meter HM-80 is shown at the fair in Gothenburg in October 2026."
+
+
+def passage(text: str, title: str = "") -> Passage:
+    return Passage(
+        id=PassageId(1),
+        document=DocumentId("doc-1"),
+        version=1,
+        path="some.md",
+        title=title,
+        heading=(),
+        page=None,
+        start=0,
+        end=len(text),
+        text=text,
+        access_class=AccessClassId("class-1"),
+        classification="internal",
+        kb="some",
+        content_sha256="0" * 64,
+    )
+
+
+def hit(score: float, text: str, title: str = "") -> Hit:
+    """A hit all of whose scores are the same."""
+    return Hit(**{**{one.name: score for one in fields(Hit)}, "passage": passage(text, title)})  # type: ignore[arg-type]
+
+
+def weights(question: str) -> dict[str, float]:
+    return dict.fromkeys(query_terms(question), 1.0)
+
+
+def quoted(question: str, *texts: str) -> list[str]:
+    sources = [Source(number, passage(text), 0.5) for number, text in enumerate(texts, 1)]
+    request = AnswerRequest(question, sources, weights(question), (), 2)
+    return [texts[one.number - 1][one.start : one.end] for one in ExtractiveRuntime(HashingEmbedder()).choose(request)]
+
+
+def test_nothing_found_is_nothing_to_answer_from() -> None:
+    assert judge("How long is the warranty?", [], {}) == Refuse("nothing was found that this person may read")
+
+
+def test_a_sentence_that_holds_the_question_speaks_for_an_answer_that_the_score_alone_would_not() -> None:
+    question = "When is the general meeting held?"
+    low = 0.3
+    assert isinstance(judge(question, [hit(low, "The general meeting is held in April.")], weights(question)), Proceed)
+    assert isinstance(judge(question, [hit(low, "The shares are not traded.")], weights(question)), Refuse)
+
+
+def test_words_that_only_the_whole_passage_holds_count_less_than_those_of_one_sentence() -> None:
+    question = "When is the general meeting held?"
+    together = evidence(question, [hit(0.4, "The general meeting is held in April.")], weights(question))
+    apart = evidence(question, [hit(0.4, "The general is away. We meet in May. It was held up.")], weights(question))
+    assert together > apart
+
+
+def test_all_the_evidence_there_can_be_is_one() -> None:
+    assert evidence("warranty?", [hit(1.0, "The warranty.")], weights("warranty?")) == pytest.approx(1.0)
+    assert evidence("warranty?", [], {}) == 0.0
+
+
+def test_a_name_with_a_number_that_no_passage_holds_is_refused_whatever_the_evidence() -> None:
+    question = "Who supplies the transducers of the HM-90?"
+    found = hit(0.9, "Who supplies the transducers of the HM-40 is written here.")
+    assert judge(question, [found], weights(question)) == Refuse("no passage holds HM-90")
+    assert isinstance(judge(question, [hit(0.9, found.passage.text, title="HM 90")], weights(question)), Proceed)
+
+
+def test_a_bare_number_that_no_passage_holds_may_be_a_detail_of_a_well_supported_answer() -> None:
+    question = "How many days of leave are there in 2027?"
+    text = "There are 30 days of leave."
+    assert isinstance(judge(question, [hit(0.9, text)], weights(question)), Proceed)
+    assert isinstance(judge(question, [hit(THRESHOLD - 0.1, text)], weights(question)), Refuse)
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "only"),
+    [
+        ("Who founded Halden Instruments?", "Halden Instruments builds water meters.", True),
+        ("Who founded Halden Instruments?", "The founding of the works was in 1921.", False),
+        ("Who founded Halden Instruments?", "Nothing of it.", True),
+        ("who founded it?", "Halden Instruments builds water meters.", False),
+        ("Halden?", "Halden Instruments builds water meters.", False),
+        ("What does the HM-80 weigh?", "The HM-80 is shown in October.", True),
+    ],
+)
+def test_passages_that_hold_only_the_names_of_a_question_are_told(question: str, text: str, only: bool) -> None:
+    assert holds_only_names(question, [passage(text)]) is only
+
+
+@pytest.mark.parametrize(
+    ("question", "right", "wrong"),
+    [
+        ("How many people work here?", "Some 312 people work here.", "People work here."),
+        ("How many people work here?", "Several people work here.", "The people of the works."),
+        ("What is the price of the HM-80?", "The HM-80: 72.00", "The HM-80 is shown in October 2026."),
+        ("How much does a place cost?", "A place is free of charge.", "There are 18 places."),
+        ("What is the name of the certification body?", "The body is Nemko.", "The certification body comes in October."),
+        ("What are the names of the pilot customers?", "They are Oslo and Bergen.", "Three pilot customers begin on Monday."),
+    ],
+)
+def test_a_question_requires_its_kind_of_answer(question: str, right: str, wrong: str) -> None:
+    required = requirement(question)
+    assert required is not None
+    assert required(right)
+    assert not required(wrong)
+
+
+@pytest.mark.parametrize("question", ["Who may order?", "How much of the train card is paid?", "What drove up the costs?"])
+def test_other_questions_require_nothing(question: str) -> None:
+    assert requirement(question) is None
+
+
+def test_another_model_s_price_does_not_stand_in() -> None:
+    question = "What does the HM-80 cost?"
+    assert quoted(question, FAIR, PRICES) == []
+    assert quoted(question, FAIR, PRICES.replace("HM-40", "HM-80"))[0].startswith("The ultrasonic meter HM-80 costs 72.00")
+    assert numbered_names_held(question, passage(PRICES)) == 0
+
+
+def test_names_alone_are_not_quoted_where_no_sentence_is_near() -> None:
+    question = "Who founded Halden Instruments?"
+    far = "In the south-east of Norway, Halden Instruments develops and builds meters for water, with people of many lands."
+    assert quoted(question, far) == []
+    near = "Halden Instruments founders: Ole Dahl founded Halden Instruments."
+    assert quoted(question, near) == [near]
+    assert 0 < CLOSE < 1
