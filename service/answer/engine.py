@@ -88,10 +88,10 @@ class AnswerEngine:
         sources = [Source(number, hit.passage, hit.score) for number, hit in enumerate(found.hits, 1)]
         request = AnswerRequest(question, sources, found.weights, history, self._options.sentences)
         request = await self._runtime.fit(request)
-        asked = self._asked(question, principal, scope, request, card)
+        asked = await self._asked(question, principal, scope, request, card)
         verdict = judge(question, found.hits, found.weights, self._options.threshold)
         if isinstance(verdict, Refuse):
-            answer = self._refusal(principal, asked, found, card, verdict.reason)
+            answer = await self._refusal(principal, asked, found, card, verdict.reason)
             yield Delta(answer.answer)
             yield Done(answer)
             return
@@ -138,9 +138,13 @@ class AnswerEngine:
         finally:
             # The client may have left: without the shield the record of that would be cancelled with it.
             with anyio.CancelScope(shield=True):
-                self._record(reply.tag, principal.id, {"question": asked.id, **reply.payload})
+                await self._recorded(reply.tag, principal, {"question": asked.id, **reply.payload})
 
-    def _asked(
+    async def _recorded(self, tag: EventTag, principal: Principal, payload: Mapping[str, Any]) -> Record:
+        """The record once it is durable. On a thread: a disk that hangs must not keep everyone else waiting."""
+        return await anyio.to_thread.run_sync(self._record, tag, principal.id, payload)
+
+    async def _asked(
         self, question: str, principal: Principal, scope: AccessScope, request: AnswerRequest, card: ModelCard
     ) -> Record:
         payload: dict[str, Any] = {
@@ -157,10 +161,10 @@ class AnswerEngine:
             blinder = secrets.token_hex(16)
             payload["blinder"] = blinder
             payload["text_sha256"] = hashlib.sha256((blinder + question).encode()).hexdigest()
-        return self._record(EventTag.QUESTION_ASKED, principal.id, payload)
+        return await self._recorded(EventTag.QUESTION_ASKED, principal, payload)
 
-    def _refusal(self, principal: Principal, asked: Record, found: SearchResult, card: ModelCard, reason: str) -> Answer:
-        self._record(EventTag.QUESTION_REFUSED, principal.id, {"question": asked.id, "reason": reason})
+    async def _refusal(self, principal: Principal, asked: Record, found: SearchResult, card: ModelCard, reason: str) -> Answer:
+        await self._recorded(EventTag.QUESTION_REFUSED, principal, {"question": asked.id, "reason": reason})
         return Answer(REFUSAL, True, (), card.name, 0, asked.id, _nearest(found.hits))
 
     def _still_permitted(self, sources: Sequence[Source], scope: AccessScope, principal: Principal) -> None:
