@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 
 LABELS = '[[rule]]\nglob = "*.md"\nkb = "k"\nclassification = "internal"\ngroups = ["staff"]\nowner = "o"\n'
 COMMAND = [sys.executable, "-c", "from service.cli import main; main()"]
+MANY_COMMITS = [sys.executable, "-c", f"import ingest.batching; ingest.batching.BATCH_PASSAGES = 4; {COMMAND[2]}"]
 ROUNDS = int(os.environ.get("INHOUSE_CRASH_ROUNDS", "6"))
 
 
@@ -124,43 +126,65 @@ def index(data: Path) -> list[tuple[Any, ...]]:
     return [*documents, *sorted((one["path"], one["start"], one["end"], one["text"]) for one in found)]
 
 
+def started(environment: dict[str, str], folder: Path) -> subprocess.Popen[str]:
+    """An ingest in many commits that has got through its start: its run is in the audit log."""
+    log = Path(environment["INHOUSE_DATA_DIR"]) / "audit"
+    before = sum(path.stat().st_size for path in log.glob("*.jsonl"))
+    process = subprocess.Popen(
+        [*MANY_COMMITS, "ingest", str(folder)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    while process.poll() is None and sum(path.stat().st_size for path in log.glob("*.jsonl")) == before:
+        time.sleep(0.005)
+    return process
+
+
+def write_documents(folder: Path, count: int) -> None:
+    for number in range(count):
+        (folder / f"{number}.md").write_text(f"# Document {number}\n\nIt says the number {number}.\n", encoding="utf-8")
+
+
 def test_killed_at_random_moments_the_index_ends_as_one_made_from_scratch(
     environment: dict[str, str], folder: Path, tmp_path: Path
 ) -> None:
     chance = random.Random(20261124)
-    for number in range(6, 60):
-        (folder / f"{number}.md").write_text(f"# Document {number}\n\nIt says the number {number}.\n", encoding="utf-8")
+    write_documents(folder, 60)
     inhouse(environment, "init")
-    killed = 0
+    process = started(environment, folder)
+    began = time.monotonic()
+    process.communicate()
+    seconds = time.monotonic() - began
     for _ in range(ROUNDS):
-        changed = folder / f"{chance.randrange(60)}.md"
-        changed.write_text(changed.read_text(encoding="utf-8") + f"\nMore: {chance.random()}.\n", encoding="utf-8")
-        process = subprocess.Popen([*COMMAND, "ingest", str(folder)], env=environment, stderr=subprocess.DEVNULL, stdout=-3)
-        time.sleep(chance.uniform(0.2, 2.0))
-        killed += process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        for number in chance.sample(range(60), 25):
+            changed = folder / f"{number}.md"
+            changed.write_text(changed.read_text(encoding="utf-8") + f"\nMore: {chance.random()}.\n", encoding="utf-8")
+        process = started(environment, folder)
+        time.sleep(chance.uniform(0, seconds))
+        process.kill()
+        process.communicate()
     inhouse(environment, "ingest", str(folder))
     scratch = {**environment, "INHOUSE_DATA_DIR": str(tmp_path / "scratch")}
     inhouse(scratch, "init")
     inhouse(scratch, "ingest", str(folder))
-    assert killed > 0
+    outcomes = [one["outcome"] for one in inhouse(environment, "runs", "--limit", "1000", "--json")["runs"]]
+    assert outcomes.count("interrupted") >= ROUNDS / 4, outcomes
     assert index(tmp_path / "data") == index(tmp_path / "scratch")
     inhouse(environment, "audit", "verify")
 
 
 def test_ctrl_c_keeps_what_was_committed_and_the_next_run_goes_on(environment: dict[str, str], folder: Path) -> None:
-    for number in range(6, 400):
-        (folder / f"{number}.md").write_text(f"# Document {number}\n\nIt says the number {number}.\n", encoding="utf-8")
+    write_documents(folder, 400)
     inhouse(environment, "init")
-    process = subprocess.Popen([*COMMAND, "ingest", str(folder)], env=environment, stderr=subprocess.PIPE, text=True)
-    time.sleep(1.5)
+    process = started(environment, folder)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode in (0, 130)
-    inhouse(environment, "ingest", str(folder))
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Run the same command again" in said
+    interrupted = inhouse(environment, "runs", "--json")["runs"][0]
+    assert interrupted["outcome"] == "interrupted"
     listed = inhouse(environment, "documents", "list", "--limit", "10000", "--json")["documents"]
-    assert len(listed) == 400
+    assert len(listed) == interrupted["added"] < 400
+    report = inhouse(environment, "ingest", str(folder), "--json")
+    assert counts(report) == {"added": 400 - len(listed), **({"unchanged": len(listed)} if listed else {})}
 
 
 def test_a_second_process_is_told_who_owns_the_directory(environment: dict[str, str], folder: Path, tmp_path: Path) -> None:
@@ -172,25 +196,49 @@ def test_a_second_process_is_told_who_owns_the_directory(environment: dict[str, 
     assert f"process {os.getpid()}" in told
 
 
-def test_a_full_disk_is_said_and_leaves_the_index_whole(tmp_path: Path, folder: Path, environment: dict[str, str]) -> None:
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 3 MiB."""
     mount = shutil.which("mount")
     if os.geteuid() != 0 or mount is None or sys.platform != "linux":
         pytest.skip("needs root on Linux, to mount a small file system")
-    small = tmp_path / "small"
-    small.mkdir()
-    if subprocess.run([mount, "-t", "tmpfs", "-o", "size=3m", "none", str(small)], capture_output=True).returncode:
+    made = tmp_path / "small"
+    made.mkdir()
+    if subprocess.run([mount, "-t", "tmpfs", "-o", "size=3m", "none", str(made)], capture_output=True).returncode:
         pytest.skip("may not mount a file system here")
-    try:
-        tight = {**environment, "INHOUSE_DATA_DIR": str(small / "data")}
-        inhouse(tight, "init")
-        for number in range(6, 60):
-            (folder / f"{number}.md").write_text(f"# Document {number}\n\n" + f"word{number} " * 8000, encoding="utf-8")
-        done = subprocess.run([*COMMAND, "ingest", str(folder)], env=tight, capture_output=True, text=True, timeout=120)
-        assert done.returncode in (7, 10), done.stderr
-        assert "Traceback" not in done.stderr
-        subprocess.run([mount, "-o", "remount,size=200m", str(small)], check=True)
-        inhouse(tight, "ingest", str(folder))
-        assert len(inhouse(tight, "documents", "list", "--json")["documents"]) == 60
-        inhouse(tight, "audit", "verify")
-    finally:
-        subprocess.run(["umount", str(small)], check=False)
+    yield made
+    subprocess.run(["umount", str(made)], check=True)
+
+
+def test_a_full_disk_is_said_and_leaves_the_index_whole(small_disk: Path, folder: Path, environment: dict[str, str]) -> None:
+    tight = {**environment, "INHOUSE_DATA_DIR": str(small_disk / "data")}
+    inhouse(tight, "init")
+    for number in range(6, 60):
+        (folder / f"{number}.md").write_text(f"# Document {number}\n\n" + f"word{number} " * 8000, encoding="utf-8")
+    done = subprocess.run([*COMMAND, "ingest", str(folder)], env=tight, capture_output=True, text=True, timeout=120)
+    assert done.returncode in (7, 10), done.stderr
+    assert "Traceback" not in done.stderr
+    assert "space" in done.stderr or "full" in done.stderr
+    subprocess.run(["mount", "-o", "remount,size=200m", str(small_disk)], check=True)
+    inhouse(tight, "ingest", str(folder))
+    assert len(inhouse(tight, "documents", "list", "--json")["documents"]) == 60
+    inhouse(tight, "audit", "verify")
+
+
+def test_a_read_only_directory_is_said_and_nothing_is_written(
+    small_disk: Path, folder: Path, environment: dict[str, str]
+) -> None:
+    fixed = {**environment, "INHOUSE_DATA_DIR": str(small_disk / "data")}
+    inhouse(fixed, "init")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    before = contents(small_disk)
+    said = inhouse(fixed, "ingest", str(folder), code=7)
+    assert "Read-only file system" in said
+    assert "Traceback" not in said
+    assert contents(small_disk) == before
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    assert counts(inhouse(fixed, "ingest", str(folder), "--json")) == {"added": 6}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
