@@ -51,6 +51,7 @@ def examine(directory: Path, config: Path | None) -> Iterator[Finding]:
     for name, check in (("policies", _policies), ("audit log", _audit), ("embedding model", _model), ("runtime", _runtime)):
         yield _guarded(name, check, directory, settings)
     yield _tesseract()
+    yield _parser()
 
 
 def _versions() -> Finding:
@@ -159,3 +160,26 @@ def _tesseract() -> Finding:
         mend = "Install tesseract's English data, e.g.: apt install tesseract-ocr-eng; or: brew install tesseract"
         return Finding("tesseract", "note", "no language data: scans and pictures of text go to quarantine", mend)
     return Finding("tesseract", "ok", str(folder))
+
+
+def _parser() -> Finding:
+    from ingest.parsing.pool import ParserPool
+    from ingest.parsing.types import ParserLimits
+
+    with ParserPool(ParserLimits(), 1) as pool:
+        try:
+            layers = pool.layers()
+        except InhouseError as error:
+            return Finding("parser", "wrong", error.message, "Install again from requirements.lock.")
+    walls = {
+        "an empty network namespace": layers.network,
+        "Landlock (no other file, no program)": layers.files,
+        "a filter of system calls (no socket, no process)": layers.calls,
+    }
+    missing = [name for name, holds in walls.items() if not holds]
+    if missing:
+        mend = (
+            "Use Linux 5.13 or newer on x86-64 or ARM, and let processes make user namespaces; till then ingest trusted files."
+        )
+        return Finding("parser", "note", f"files are parsed without {', without '.join(missing)}", mend)
+    return Finding("parser", "ok", f"files are parsed behind {', '.join(walls)}")

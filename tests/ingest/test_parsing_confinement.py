@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from ingest.parsing.confinement import Layers
+from ingest.parsing.pool import ParserPool
 from ingest.parsing.types import ParsedDocument
 from policies.errors import InhouseError
 
@@ -192,6 +194,28 @@ def test_a_process_with_a_second_thread_is_refused_because_that_thread_would_sta
     planted.write_text(planted.read_text(encoding="utf-8").replace("work(", start), encoding="utf-8")
     with pytest.raises(InhouseError, match="more than one thread"):
         parser.outcomes(bad=b"x")
+
+
+@pytest.mark.parametrize("missing", ["network", "files", "calls"])
+def test_the_doctor_says_which_wall_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    from service.doctor import examine
+    from service.initialise import initialise
+    from service.settings import EmbeddingSettings, Settings
+
+    initialise(tmp_path / "data", Settings(embedding=EmbeddingSettings(kind="hashing")))
+    holding = {"network": True, "files": True, "calls": True}
+
+    def said() -> tuple[str, str]:
+        (found,) = (one for one in examine(tmp_path / "data", None) if one.check == "parser")
+        return found.state, found.found
+
+    words = {"network": "an empty network namespace", "files": "Landlock", "calls": "a filter of system calls"}[missing]
+    monkeypatch.setattr(ParserPool, "layers", lambda pool: Layers(**holding))
+    assert said()[0] == "ok"
+    monkeypatch.setattr(ParserPool, "layers", lambda pool: Layers(**{**holding, missing: False}))
+    state, text = said()
+    assert state == "note"
+    assert text.startswith(f"files are parsed without {words}")
 
 
 def _may_have_its_own_network() -> bool:
