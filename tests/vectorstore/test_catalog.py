@@ -51,9 +51,9 @@ def touch(catalog: Catalog) -> object:
 @pytest.mark.parametrize(
     "read",
     [
-        lambda catalog: catalog.passages([PassageId(3), PassageId(7)], None),
-        lambda catalog: list(catalog.documents_at("folder", ["3.txt", "7.txt"])),
-        lambda catalog: catalog.documents(None, ids=["doc-1"]) or True,
+        lambda catalog: catalog.passages([PassageId(number) for number in range(1, 51)], None),
+        lambda catalog: list(catalog.documents_at("folder", [f"{number}.txt" for number in range(50)])),
+        lambda catalog: catalog.documents(None, ids=[f"doc-{number}" for number in range(50)]) or True,
         lambda catalog: catalog.classes(),
         lambda catalog: catalog.passages_of(DocumentId("doc-1")) or True,
         flip,
