@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from policies.errors import PartialFailure
+from policies.errors import Interrupted, PartialFailure
 from service.cli._common import ConfigOption, DataOption, JsonOption, absolute, perform
 from service.cli.display import say, say_json, table
 from service.cli.ingest_cmd import Meter, show_report
@@ -50,7 +50,8 @@ def retry(
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Parse the files again, after they or the limits were mended."""
+    """Parse the files again, after they, their labels or the limits were mended. Exit code 5 means that some are still in
+    quarantine."""
     meter = Meter(shown=not json)
     request = {"id": id, "labels": str(absolute(labels)) if labels else None}
     try:
@@ -59,11 +60,14 @@ def retry(
         meter.close()
     if json:
         say_json(found)
-    for report in found["runs"]:
-        if not json:
+    else:
+        for report in found["runs"]:
             show_report(report)
-    left = sum(report["quarantined"] for report in found["runs"])
-    if left:
-        raise PartialFailure(f"{left} still in quarantine", hint="inhouse quarantine list")
+        for entry in found["gone"]:
+            say(f"Gone, and out of quarantine: {entry['path']}")
+    if any(report["outcome"] == "interrupted" for report in found["runs"]):
+        raise Interrupted("stopped; what was committed is kept", hint="Run the same command again to go on.")
+    if found["left"]:
+        raise PartialFailure(f"{len(found['left'])} still in quarantine", hint="inhouse quarantine list")
     if not json:
         say("Nothing that was tried is in quarantine any more.")

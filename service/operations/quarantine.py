@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from ingest.parsing.types import EXPLANATIONS, ParseReason
+from ingest.refusing import BAD_RECORD
 from ingest.runs import QuarantineEntry
 from service.operations.ingest import IngestFolder, ingest
 from service.operations.registry import Emit, Operation, Result
@@ -16,7 +18,7 @@ from service.wiring import Installation
 
 _OTHER = {
     "no-label": "No rule of labels.toml matches it, so nobody may read it. Add a rule.",
-    "bad-record": "This line of the collection is not a document by its mapping.",
+    BAD_RECORD: "This line of the collection is not a document by its mapping.",
     "not-a-plain-file": "Links out of the folder, pipes and devices are not read.",
 }
 
@@ -55,18 +57,31 @@ def show(installation: Installation, request: OneEntry, emit: Emit, stop: thread
 
 
 def retry(installation: Installation, request: RetryQuarantine, emit: Emit, stop: threading.Event) -> Result:
-    """Parses the files again, source by source; returns the report of each run."""
+    """Parses the files again, source by source; returns the report of each run, the entries that are `gone` because their
+    file is, and those that are `left` of the files that were tried."""
     entries = [installation.runs.entry(request.id)] if request.id else installation.runs.quarantine()
-    sources: dict[str, list[str]] = {}
+    sources: dict[str, set[str]] = {}
+    gone = []
     for entry in entries:
-        sources.setdefault(entry.source, []).append(entry.path.partition("#")[0])
+        # What is not there because its folder is not may come back with it.
+        if Path(entry.source).is_dir() and not os.path.lexists(Path(entry.source, _file_of(entry))):
+            installation.runs.release(entry.source, [entry.path])
+            gone.append(entry)
+        else:
+            sources.setdefault(entry.source, set()).add(_file_of(entry))
     runs = []
     for source, paths in sources.items():
         if stop.is_set():
             break
-        again = IngestFolder(folder=Path(source), labels=request.labels, retry=True, only=sorted(set(paths)))
+        again = IngestFolder(folder=Path(source), labels=request.labels, retry=True, only=sorted(paths))
         runs.append(ingest(installation, again, emit, stop)["run"])
-    return {"runs": runs}
+    left = [one for one in installation.runs.quarantine() if _file_of(one) in sources.get(one.source, ())]
+    return {"runs": runs, "gone": [described(one) for one in gone], "left": [described(one) for one in left]}
+
+
+def _file_of(entry: QuarantineEntry) -> str:
+    """The file to read again: for a line of a collection, the file that holds it. Names may hold a # themselves."""
+    return entry.path.rpartition("#line-")[0] if entry.reason == BAD_RECORD else entry.path
 
 
 def described(entry: QuarantineEntry) -> Result:

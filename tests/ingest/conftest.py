@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -92,3 +93,23 @@ def plant(tmp_path: Path) -> Iterator[Plant]:
     yield make
     for pool in pools:
         pool.__exit__(None, None, None)
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """The command line, run in this process on an initialised directory of its own with an embedder that starts at once.
+    Checks the exit code; gives what it printed, as JSON where that was asked for."""
+    from service.cli.application import run
+
+    monkeypatch.setenv("INHOUSE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("INHOUSE_EMBEDDING__KIND", "hashing")
+
+    def call(*arguments: str, code: int = 0) -> Any:
+        capsys.readouterr()
+        ended = run(list(arguments))
+        printed = capsys.readouterr()
+        assert ended == code, printed.out + printed.err
+        return json.loads(printed.out) if "--json" in arguments else printed.out + printed.err
+
+    call("init")
+    return call
