@@ -143,6 +143,7 @@ def write_documents(folder: Path, count: int) -> None:
         (folder / f"{number}.md").write_text(f"# Document {number}\n\nIt says the number {number}.\n", encoding="utf-8")
 
 
+@pytest.mark.timeout(300 + 30 * ROUNDS)
 def test_killed_at_random_moments_the_index_ends_as_one_made_from_scratch(
     environment: dict[str, str], folder: Path, tmp_path: Path
 ) -> None:
