@@ -1,13 +1,18 @@
-"""What quantising costs on SciFact's abstracts: the cosine between the int8 and the float32 vector of the same text, and
-between the int8 vectors of a text in a batch and alone.
+"""What quantising costs on SciFact: the cosine between the int8 and the float32 vector of the same abstract, and between the
+int8 vectors of a text in a batch and alone; with --ndcg, nDCG@10 of int8, of float32 and, where the extra is installed, of
+sentence-transformers with the same weights, by meaning alone over whole abstracts cut at the model's window.
 
 python bench/embedders.py [--texts N]
+python bench/embedders.py --ndcg [--texts N]    # all 5,183 abstracts and 300 questions, or the first N abstracts
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import tempfile
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from policies.egress.switches import set_switches
@@ -15,31 +20,73 @@ from policies.egress.switches import set_switches
 set_switches()
 
 import numpy as np  # noqa: E402
-from datasets import data_folder, lines  # noqa: E402
+from datasets import data_folder, lines, ndcg, questions  # noqa: E402
 
 from service.wiring import granted_cores  # noqa: E402
+from vectorstore.embedders.interface import Embedder  # noqa: E402
 from vectorstore.embedders.onnx import OnnxEmbedder, prepare  # noqa: E402
+from vectorstore.embedders.weights import packaged_weights  # noqa: E402
 
 
 def main() -> None:
-    """Prints the lowest and the mean cosine."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--texts", type=int, default=400)
-    count = parser.parse_args().texts
-    texts = [f"{one['title']}\n{one['text']}" for one in lines(data_folder() / "scifact" / "corpus.jsonl")[:count]]
+    """Prints one table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--texts", type=int, help="abstracts; 400 for cosines, all for nDCG")
+    parser.add_argument("--ndcg", action="store_true", help="nDCG@10 instead of cosines")
+    chosen = parser.parse_args()
+    count = chosen.texts if chosen.texts or chosen.ndcg else 400
+    corpus = lines(data_folder() / "scifact" / "corpus.jsonl")[:count]
+    texts = {str(one["_id"]): f"{one['title']}\n{one['text']}" for one in corpus}
     with tempfile.TemporaryDirectory() as temporary:
         model = Path(temporary) / "model"
         prepare(model)
         small, full = (OnnxEmbedder(model, threads=granted_cores(), quantised=kind) for kind in (True, False))
-        batched = small.embed(texts)
-        compared = {
-            "int8 and float32": full.embed(texts),
-            "int8 in a batch and alone": np.concatenate([small.embed([one]) for one in texts]),
-        }
-    print(f"| {count} texts | lowest cosine | mean cosine |\n| --- | --- | --- |")
+        if chosen.ndcg:
+            print_ndcg(texts, {"int8": small, "float32": full, **with_torch()})
+        else:
+            print_cosines(list(texts.values()), small, full)
+
+
+def with_torch() -> Mapping[str, Embedder]:
+    """sentence-transformers over the packaged weights, where the extra is installed."""
+    if importlib.util.find_spec("sentence_transformers") is None:
+        return {}
+    from vectorstore.embedders.sentence_transformers import SentenceTransformersEmbedder
+
+    return {"sentence-transformers": SentenceTransformersEmbedder(packaged_weights(), threads=granted_cores())}
+
+
+def print_cosines(texts: list[str], small: Embedder, full: Embedder) -> None:
+    """The lowest and the mean cosine."""
+    batched = small.embed(texts)
+    compared = {
+        "int8 and float32": full.embed(texts),
+        "int8 in a batch and alone": np.concatenate([small.embed([one]) for one in texts]),
+    }
+    print(f"| {len(texts)} texts | lowest cosine | mean cosine |\n| --- | --- | --- |")
     for name, vectors in compared.items():
         cosines = np.sum(batched * vectors, axis=1)
         print(f"| {name} | {cosines.min():.3f} | {cosines.mean():.3f} |")
+
+
+def print_ndcg(texts: Mapping[str, str], embedders: Mapping[str, Embedder]) -> None:
+    """nDCG@10 over the questions that these abstracts answer, each embedder's share of float32's, and its pace."""
+    asked = questions("scifact")
+    kept = {one: text for one, text in asked.texts.items() if asked.relevant[one].keys() & texts.keys()}
+    names, reached = list(texts), dict[str, tuple[float, float]]()
+    for name, embedder in embedders.items():
+        started = time.perf_counter()
+        vectors = embedder.embed(list(texts.values()))
+        pace = len(texts) / (time.perf_counter() - started)
+        scores = np.concatenate([embedder.embed_query(text) for text in kept.values()]) @ vectors.T
+        gains = [
+            ndcg([names[place] for place in np.argsort(-row, kind="stable")[:10]], asked.relevant[one])
+            for one, row in zip(kept, scores, strict=True)
+        ]
+        reached[name] = float(np.mean(gains)), pace
+    print(f"| {len(texts)} abstracts, {len(kept)} questions | nDCG@10 | of float32's | texts/s |\n| --- | --- | --- | --- |")
+    for name, (gain, pace) in reached.items():
+        print(f"| {name} | {gain:.4f} | {gain / reached['float32'][0]:.4f} | {pace:.0f} |")
 
 
 if __name__ == "__main__":

@@ -30,10 +30,12 @@ def check(catalog: Catalog, fingerprint: IndexFingerprint, directory: Path) -> N
     if said.get("form") != FORM:
         raise IndexMismatch(
             f"the index in {directory} has the form {said.get('form')}, and this version knows form {FORM}",
-            hint="Use the version that wrote it, or index again into a new directory: inhouse init --data NEW",
+            hint="Use the version that wrote it, or index again into a new directory: "
+            "inhouse init --data NEW && inhouse ingest FOLDER --data NEW",
         )
     if said.get("fingerprint") != fingerprint.as_text():
         raise IndexMismatch(
             f"the index in {directory} holds vectors of {said.get('fingerprint')}, not of {fingerprint.as_text()}",
-            hint="Set the embedder back, or index again into a new directory: inhouse init --data NEW, then inhouse ingest",
+            hint="Set the embedder back, or index again into a new directory: "
+            "inhouse init --data NEW && inhouse ingest FOLDER --data NEW",
         )

@@ -26,6 +26,7 @@ FORM = 1
 _BATCH = 8
 """Texts in one run: batches of 8 were the fastest of 4 to 64 on mixed lengths."""
 
+_BUILDING = ".building-"
 _FULL, _INT8, _MANIFEST, _TOKENIZER = "model.onnx", "model-int8.onnx", "manifest.json", "tokenizer.json"
 
 
@@ -38,9 +39,13 @@ def prepare(model: Path) -> None:
     if _is_current(model):
         return
     source = packaged_weights()
-    model.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".building-", dir=model.parent))
+    work = None
     try:
+        model.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # What a killed build left; whoever builds owns the directory, so no other build is on.
+        for left in model.parent.glob(f"{_BUILDING}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        work = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=model.parent))
         _build(source, work)
         if model.exists():
             shutil.rmtree(model)
@@ -51,7 +56,8 @@ def prepare(model: Path) -> None:
             hint="It needs about 250 MB of space while it is built, and 120 MB after.",
         ) from None
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        if work is not None:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _build(source: Path, work: Path) -> None:
