@@ -27,7 +27,7 @@ def ingest(
     ] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Remove documents whose file is gone.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Prune even if more than a third would go.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; parse and write nothing.")] = False,
     as_person: AsOption = None,
     json: JsonOption = False,
     data: DataOption = None,
