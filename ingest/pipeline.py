@@ -203,6 +203,8 @@ class Pipeline:
     def _parse(self, todo: Sequence[FoundFile], step: FileStep, progress: Progress, stop: threading.Event) -> None:
         """Parses files elsewhere and takes them in; one that is written to meanwhile is parsed once more."""
         for attempt in range(_ATTEMPTS):
+            if not todo:
+                return
             by_name = {file.relative: file for file in todo}
             again: list[FoundFile] = []
             for item, outcome in self._parsers.parse(step.items(todo)):

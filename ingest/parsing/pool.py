@@ -80,14 +80,17 @@ class ParserPool:
                     yield result
         finally:
             stop.set()
-            while any(thread.is_alive() for thread in threads):
-                # Killed from here, closed by its own thread: a pipe closed under a reader may already be another file.
-                for worker in self._workers:
-                    worker.kill()
-                threads[-1].join(_LOOK_SECONDS)
-                threads = [thread for thread in threads if thread.is_alive()]
+            self._end(threads)
+
+    def _end(self, threads: list[threading.Thread]) -> None:
+        while any(thread.is_alive() for thread in threads):
+            # Killed from here, closed by its own thread: a pipe closed under a reader may already be another file.
             for worker in self._workers:
-                worker.end()
+                worker.kill()
+            threads[-1].join(_LOOK_SECONDS)
+            threads = [thread for thread in threads if thread.is_alive()]
+        for worker in self._workers:
+            worker.end()
 
     def layers(self) -> Layers:
         """Which walls hold around a worker. Raises InhouseError when it does not start."""
