@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterable
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _DECLARED = re.compile(
@@ -26,8 +27,27 @@ def decoded(raw: bytes) -> tuple[str, tuple[str, ...]]:
     try:
         return raw.decode("utf-8"), ()
     except UnicodeDecodeError:
+        if _nearly_utf8(raw):
+            return raw.decode("utf-8", errors="replace"), ("it holds bytes that are no UTF-8",)
         encoding = _guessed(raw)
         return raw.decode(encoding, errors="replace"), (f"encoding guessed: {encoding}",)
+
+
+def encoding_of(pieces: Iterable[bytes]) -> str:
+    """The encoding of a plain file of any length, piece by piece: its mark's, UTF-8 where it is that as far as its first
+    letters beyond ASCII, else a guess by the piece that holds them."""
+    decoder, foreign = codecs.getincrementaldecoder("utf-8")(), False
+    for number, piece in enumerate(pieces):
+        marked = next((encoding for mark, encoding in _MARKS if piece.startswith(mark)), None) if number == 0 else None
+        if marked is not None:
+            return marked
+        try:
+            foreign = foreign or not decoder.decode(piece).isascii()
+        except UnicodeDecodeError:
+            return "utf-8" if _nearly_utf8(piece) else _guessed(piece)
+        if foreign:
+            break
+    return "utf-8"
 
 
 def markup_as_utf8(raw: bytes) -> bytes:
@@ -37,6 +57,8 @@ def markup_as_utf8(raw: bytes) -> bytes:
         raw.decode("utf-8")
         return raw.removeprefix(codecs.BOM_UTF8)
     except UnicodeDecodeError:
+        if _nearly_utf8(raw):
+            return raw.decode("utf-8", errors="replace").encode("utf-8")
         declared = _DECLARED.search(raw[:_DECLARATION_WITHIN])
         text = _as_declared(raw, (declared.group(1) or declared.group(2)).decode() if declared else None)
         return re.sub(r"""(<\?xml[^>]{0,200}?)\s+encoding\s*=\s*["'][^"']*["']""", r"\1", text, count=1).encode("utf-8")
@@ -51,6 +73,13 @@ def _as_declared(raw: bytes, encoding: str | None) -> str:
         except LookupError:
             pass
     return decoded(raw)[0]
+
+
+def _nearly_utf8(raw: bytes) -> bool:
+    """Whether a wrong byte here and there is a mistake in UTF-8: in other encodings, one in two or more is wrong."""
+    text = raw.decode("utf-8", errors="replace")
+    wrong = text.count("\ufffd")
+    return 0 < wrong * 10 <= sum(not one.isascii() for one in text) - wrong
 
 
 def _guessed(raw: bytes) -> str:

@@ -7,12 +7,16 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ingest.labelling import CollectionMapping
+from ingest.parsing.encodings import encoding_of
 
 _MAX_LINE = 16 * 2**20
+_PIECE = 2**20
+_SEPARATORS = ",;\t|"
 csv.field_size_limit(_MAX_LINE)
 
 
@@ -92,14 +96,13 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
 
 
 def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        sample = file.read(8192)
+    with path.open("rb") as raw:
+        encoding = encoding_of(iter(partial(raw.read, _PIECE), b""))
+    with path.open(encoding=encoding, errors="replace", newline="") as file:
+        header = file.readline(_MAX_LINE)
         file.seek(0)
-        try:
-            dialect: Any = csv.Sniffer().sniff(sample.partition("\n")[0], delimiters=",;\t|")
-        except csv.Error:
-            dialect = csv.excel
-        reader = csv.DictReader(file, dialect=dialect)
+        # The separator alone is told by the header: quotes are doubled in every export, whether the header shows it or not.
+        reader = csv.DictReader(file, delimiter=max(_SEPARATORS, key=header.count))
         while True:
             try:
                 row = next(reader)

@@ -229,6 +229,8 @@ def test_a_file_without_a_suffix_is_told_by_its_bytes(parsed: Any, make: Callabl
         ("a.txt", "Größe".encode("utf-16")),
         ("a.txt", "Größe".encode("utf-8-sig")),
         ("a.txt", "Die Größe der Straße, höher als üblich.".encode("cp1252")),
+        ("a.txt", ("Größe " * 9).encode() + b" and a wrong \xff byte"),
+        ("a.html", ("<p>" + "Größe " * 9).encode() + b" and a wrong \xff byte"),
         ("a.md", "# Die Größe\n\nhöher".encode("cp1252")),
         ("a.csv", "Größe;Länge\n1;2\n".encode("cp1252")),
         ("a.html", b"<html><meta charset='iso-8859-1'><p>" + "Größe".encode("cp1252")),
@@ -241,7 +243,21 @@ def test_a_file_without_a_suffix_is_told_by_its_bytes(parsed: Any, make: Callabl
     ],
 )
 def test_letters_stay_what_they_are_in_every_encoding(parsed: Any, name: str, content: bytes) -> None:
-    assert "Größe" in parsed(name, content).text
+    text = parsed(name, content).text
+    assert "Größe" in text
+    assert "Ã" not in text
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        ("gb18030", "小型设备的保修期为两年。请联系服务部门。"),
+        ("shift_jis", "保証期間は二年です。お問い合わせください。"),
+        ("cp1251", "Гарантия составляет два года. Обратитесь в отдел."),
+    ],
+)
+def test_other_scripts_are_not_taken_for_broken_utf_8(parsed: Any, encoding: str, words: str) -> None:
+    assert words[:5] in parsed("a.txt", (words * 5).encode(encoding)).text
 
 
 def test_a_guessed_encoding_is_said_and_cyrillic_is_not_taken_for_western(parsed: Any) -> None:
