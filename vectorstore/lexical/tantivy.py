@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ class TantivyIndex:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directory = directory
         builder = SchemaBuilder()
         builder.add_unsigned_field("id", stored=False, indexed=True, fast=True)
         builder.add_unsigned_field("class", stored=False, indexed=True, fast=True)
@@ -32,6 +34,7 @@ class TantivyIndex:
         self._writer: Any = self._index.writer(heap_size=_HEAP_BYTES, num_threads=1)
         self._index.config_reader(reload_policy="manual")
         self._index.reload()
+        self._weighed = self._count_weighed()
         self._lock = threading.Lock()
         self._filters: dict[frozenset[int], Any] = {}
 
@@ -56,6 +59,7 @@ class TantivyIndex:
         with self._lock:
             self._writer.commit()
             self._index.reload()
+            self._weighed = self._count_weighed()
 
     def search(self, terms: Sequence[str], classes: frozenset[int] | None, count: int) -> list[tuple[PassageId, float]]:
         """BM25 over the permitted passages."""
@@ -75,11 +79,11 @@ class TantivyIndex:
         return dict(self._run(query, len(ids)))
 
     def document_frequencies(self, terms: Sequence[str]) -> tuple[list[int], int]:
-        """Counts over the whole index, removed passages among them until their segment is merged."""
+        """Counts over the whole index, removed passages among them until their segment is merged: so does BM25."""
         searcher = self._index.searcher()
         frequencies = [searcher.doc_freq("text", term) for term in terms]
-        # Only the frequencies count removed ones: more than all would give a term a weight below none.
-        return frequencies, max([searcher.num_docs, *frequencies])
+        # A merge between two commits may have dropped some: more than all would give a term a weight below none.
+        return frequencies, max([self._weighed, searcher.num_docs, *frequencies])
 
     def ids(self) -> list[PassageId]:
         """Every id in the index, in order."""
@@ -93,6 +97,12 @@ class TantivyIndex:
             if self._writer is not None:
                 self._writer.wait_merging_threads()
                 self._writer = None
+
+    def _count_weighed(self) -> int:
+        """The passages that BM25's weights count. The searcher tells only those that are not removed; with that number a
+        score could pass the bound, and a question be answered because other documents went."""
+        meta = json.loads((self._directory / "meta.json").read_text(encoding="utf-8"))
+        return sum(int(segment["max_doc"]) for segment in meta["segments"])
 
     def _query(self, terms: Sequence[str]) -> Any:
         return Query.boolean_query(
