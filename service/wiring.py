@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from policies.audit.log import AuditLog
+from policies.egress.switches import keep_temporary_files_in
 from policies.errors import DataDirectoryError
 from policies.identity import LOCAL_OWNER_ID, Principal
 
@@ -152,6 +153,7 @@ class Installation:
                 close()
 
     def __enter__(self) -> Self:
+        keep_temporary_files_in(self.directory / "tmp")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:

@@ -1,9 +1,13 @@
-"""Every dependency's telemetry and offline switch in one table, set before anything else is imported."""
+"""Every dependency's telemetry and offline switch in one table, set before anything else is imported; and where temporary
+files go, which hold what the documents say."""
 
 from __future__ import annotations
 
 import os
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +37,13 @@ def set_switches() -> None:
     """Sets every switch in this process's environment, for itself and its children."""
     for switch in SWITCHES:
         os.environ[switch.variable] = switch.value
+
+
+def keep_temporary_files_in(folder: Path) -> None:
+    """Makes `folder` (mode 0700) the place of this process's temporary files and of those of its children. Where it cannot
+    be made, nothing is changed: whatever needs it will say so. SQLite looks once, so this comes before the first database."""
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for variable in ("TMPDIR", "SQLITE_TMPDIR"):
+            os.environ[variable] = str(folder)
+        tempfile.tempdir = str(folder)
