@@ -20,6 +20,7 @@ SIZE = 200
 _HEADING = re.compile(r"(#{1,6})\s+(\S.*)")
 _ITEM = re.compile(r"\s*(?:[-*+•]|\d{1,3}[.)])\s+\S")
 _RULER = re.compile(r"\|[\s:|-]+\|?\s*")
+_SPACE = re.compile(r"\s")
 _LANGUAGE = "en"
 _CHARACTERS = 10
 """Characters that a word piece is at most taken to stand for; in real text it is 3 to 5."""
@@ -163,7 +164,7 @@ def _sentences(text: str, start: int, end: int) -> Iterator[Unit]:
     for first in range(start, end, _LONGEST_PARAGRAPH):
         # A line break inside a paragraph is a space to the reader, and one character all the same.
         part = text[first : min(end, first + _LONGEST_PARAGRAPH)]
-        flat = "".join(" " if character.isspace() else character for character in part)
+        flat = _SPACE.sub(" ", part)
         place = first
         for sentence in sentencex.segment(_LANGUAGE, flat):
             if sentence.strip():
