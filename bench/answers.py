@@ -22,8 +22,8 @@ set_switches()
 from datasets import data_folder, indexed, lines, questions  # noqa: E402
 
 from policies.access.scope import UnsafeEverything  # noqa: E402
-from service.answer.abstain import Refuse, evidence, judge  # noqa: E402
-from service.runtimes.extractive import ExtractiveRuntime  # noqa: E402
+from service.answer.abstain import Refuse, judge  # noqa: E402
+from service.runtimes.extractive import ENOUGH, ExtractiveRuntime  # noqa: E402
 from service.runtimes.interface import AnswerRequest, Source  # noqa: E402
 from service.settings import load_settings  # noqa: E402
 from service.wiring import Installation  # noqa: E402
@@ -45,9 +45,10 @@ class Asker:
         sources = [Source(number, hit.passage, hit.score) for number, hit in enumerate(found.hits, 1)]
         request = AnswerRequest(text, sources, found.weights, (), sentences)
         texts = {one.number: one.passage.text for one in sources}
-        quoted = " ".join(texts[one.number][one.start : one.end] for one in self._runtime.choose(request))
-        refused = not quoted or isinstance(judge(text, found.hits, found.weights), Refuse)
-        return evidence(text, found.hits, found.weights), refused, quoted
+        evidence, quotes = self._runtime.weigh(request)
+        quoted = " ".join(texts[one.number][one.start : one.end] for one in quotes)
+        refused = not quotes or evidence < ENOUGH or isinstance(judge(text, found.hits, found.weights), Refuse)
+        return evidence, refused, quoted
 
 
 def held(quoted: str, answers: Sequence[str]) -> bool:
@@ -58,7 +59,7 @@ def held(quoted: str, answers: Sequence[str]) -> bool:
 
 def quotations(asker: Asker, answerable: Sequence[Mapping[str, Any]]) -> tuple[float, float, float, float]:
     """Share of answerable questions whose one and two sentences hold the answer, share refused, and the evidence below
-    which 5 % of every second one would be refused, which is how the threshold was fitted."""
+    which 5 % of every second one would be refused, which is how ENOUGH was fitted."""
     one = two = refused = 0
     found = []
     for question in answerable:

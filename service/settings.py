@@ -107,7 +107,7 @@ class AnswerSettings(_Group):
     passages: int = Field(8, ge=1, le=50, description="Passages retrieved for an answer.")
     sentences: int = Field(2, ge=1, le=8, description="Most sentences that an extractive answer quotes.")
     threshold: float | None = Field(
-        None, ge=0, le=1, description="Evidence below which the documents are said not to answer; fitted when not set."
+        None, ge=0, le=1, description="Fused score below which the documents are said not to answer; fitted when not set."
     )
 
 

@@ -7,9 +7,9 @@ from dataclasses import fields
 import pytest
 
 from policies.labels import AccessClassId
-from service.answer.abstain import THRESHOLD, Proceed, Refuse, evidence, judge
+from service.answer.abstain import FAR_ABOVE, THRESHOLD, Proceed, Refuse, judge
 from service.runtimes.expected import holds_only_names, numbered_names_held, requirement
-from service.runtimes.extractive import CLOSE, ExtractiveRuntime
+from service.runtimes.extractive import ENOUGH, ExtractiveRuntime
 from service.runtimes.interface import AnswerRequest, Source
 from vectorstore.embedders.hashing import HashingEmbedder
 from vectorstore.lexical.analysis import query_terms
@@ -47,33 +47,51 @@ def weights(question: str) -> dict[str, float]:
     return dict.fromkeys(query_terms(question), 1.0)
 
 
-def quoted(question: str, *texts: str) -> list[str]:
-    sources = [Source(number, passage(text), 0.5) for number, text in enumerate(texts, 1)]
-    request = AnswerRequest(question, sources, weights(question), (), 2)
-    return [texts[one.number - 1][one.start : one.end] for one in ExtractiveRuntime(HashingEmbedder()).choose(request)]
+def request(question: str, *texts: str, score: float = 0.5) -> AnswerRequest:
+    sources = [Source(number, passage(text), score) for number, text in enumerate(texts, 1)]
+    return AnswerRequest(question, sources, weights(question), (), 2)
+
+
+def quoted(question: str, *texts: str, score: float = 0.5) -> list[str]:
+    quotes = ExtractiveRuntime(HashingEmbedder()).choose(request(question, *texts, score=score))
+    return [texts[one.number - 1][one.start : one.end] for one in quotes]
+
+
+def evidence(question: str, *texts: str, score: float = 0.5) -> float:
+    return ExtractiveRuntime(HashingEmbedder()).weigh(request(question, *texts, score=score))[0]
 
 
 def test_nothing_found_is_nothing_to_answer_from() -> None:
     assert judge("How long is the warranty?", [], {}) == Refuse("nothing was found that this person may read")
 
 
+def test_a_score_under_the_threshold_is_refused_and_one_at_it_is_not() -> None:
+    question = "How long is the warranty?"
+    at = hit(THRESHOLD, "The warranty is five years.")
+    under = hit(THRESHOLD - 0.001, "The warranty is five years.")
+    assert isinstance(judge(question, [at], weights(question)), Proceed)
+    assert isinstance(judge(question, [under], weights(question)), Refuse)
+    assert isinstance(judge(question, [under], weights(question), 0.0), Proceed)
+    assert isinstance(judge(question, [at], weights(question), 0.9), Refuse)
+
+
 def test_a_sentence_that_holds_the_question_speaks_for_an_answer_that_the_score_alone_would_not() -> None:
-    question = "When is the general meeting held?"
-    low = 0.3
-    assert isinstance(judge(question, [hit(low, "The general meeting is held in April.")], weights(question)), Proceed)
-    assert isinstance(judge(question, [hit(low, "The shares are not traded.")], weights(question)), Refuse)
+    question, low = "When is the general meeting held?", 0.33
+    meeting = "The general meeting is held in April."
+    assert quoted(question, meeting, score=low) == [meeting]
+    assert quoted(question, "The shares are held by families and others, a few by the town.", score=low) == []
 
 
 def test_words_that_only_the_whole_passage_holds_count_less_than_those_of_one_sentence() -> None:
     question = "When is the general meeting held?"
-    together = evidence(question, [hit(0.4, "The general meeting is held in April.")], weights(question))
-    apart = evidence(question, [hit(0.4, "The general is away. We meet in May. It was held up.")], weights(question))
-    assert together > apart
+    together = evidence(question, "The general meeting is held in April. It rains in May.")
+    assert together > evidence(question, "The general rains in April. A meeting was in May. It was held up.")
 
 
 def test_all_the_evidence_there_can_be_is_one() -> None:
-    assert evidence("warranty?", [hit(1.0, "The warranty.")], weights("warranty?")) == pytest.approx(1.0)
-    assert evidence("warranty?", [], {}) == 0.0
+    assert evidence("general meeting", "general meeting", score=1.0) == pytest.approx(1.0, abs=1e-5)
+    assert evidence("general meeting", score=1.0) == 0.0
+    assert 0 < ENOUGH < 1
 
 
 def test_a_name_with_a_number_that_no_passage_holds_is_refused_whatever_the_evidence() -> None:
@@ -86,8 +104,9 @@ def test_a_name_with_a_number_that_no_passage_holds_is_refused_whatever_the_evid
 def test_a_bare_number_that_no_passage_holds_may_be_a_detail_of_a_well_supported_answer() -> None:
     question = "How many days of leave are there in 2027?"
     text = "There are 30 days of leave."
-    assert isinstance(judge(question, [hit(0.9, text)], weights(question)), Proceed)
-    assert isinstance(judge(question, [hit(THRESHOLD - 0.1, text)], weights(question)), Refuse)
+    assert isinstance(judge(question, [hit(THRESHOLD + FAR_ABOVE, text)], weights(question)), Proceed)
+    near = hit(THRESHOLD + FAR_ABOVE - 0.01, text)
+    assert judge(question, [near], weights(question)) == Refuse("no passage holds 2027")
 
 
 @pytest.mark.parametrize(
@@ -141,4 +160,3 @@ def test_names_alone_are_not_quoted_where_no_sentence_is_near() -> None:
     assert quoted(question, far) == []
     near = "Halden Instruments founders: Ole Dahl founded Halden Instruments."
     assert quoted(question, near) == [near]
-    assert 0 < CLOSE < 1
