@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from policies.audit.events import EventTag
+from policies.egress.switches import keep_temporary_files_in
 from policies.errors import DataDirectoryError
 from policies.identity import LOCAL_OWNER_ID
 from service.ownership import owned
@@ -23,6 +24,7 @@ def initialise(directory: Path, settings: Settings) -> dict[str, Any]:
     from vectorstore.store import Store
 
     _make(directory)
+    keep_temporary_files_in(directory / "tmp")
     with owned(directory, "init"), Installation(directory, settings) as installation:
         made = not (directory / "catalog.db").is_file()
         if settings.embedding.kind == "onnx":

@@ -15,6 +15,7 @@ from typing import Any
 import uvicorn
 
 from policies.audit.events import EventTag
+from policies.egress.switches import keep_temporary_files_in
 from policies.errors import DataDirectoryError, SettingsError
 from policies.identity import SYSTEM_ID
 from service.api.application import create_app
@@ -42,6 +43,7 @@ class _Server(uvicorn.Server):
 def serve(directory: Path, settings: Settings) -> None:
     """Serves until SIGINT or SIGTERM. Raises DataDirectoryBusy, SettingsError for an address that cannot be had, and what
     opening the store, the policies and the log raises: nothing listens before all of them are open."""
+    keep_temporary_files_in(directory / "tmp")
     with owned(directory, "serve"), Installation(directory, settings, serving=True) as installation:
         installation.engine  # noqa: B018 -- opened now, so that what is wrong is said before anyone connects
         installation.keys  # noqa: B018

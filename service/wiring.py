@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from policies.audit.log import AuditLog
-from policies.egress.switches import keep_temporary_files_in
 from policies.errors import DataDirectoryError
 from policies.identity import LOCAL_OWNER_ID, Principal
 
@@ -153,7 +152,6 @@ class Installation:
                 close()
 
     def __enter__(self) -> Self:
-        keep_temporary_files_in(self.directory / "tmp")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:

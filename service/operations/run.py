@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from policies.egress.switches import keep_temporary_files_in
 from policies.errors import DataDirectoryBusy, DataDirectoryError, UsageError
 from service.operations.registry import Emit, Result, operation
 from service.ownership import SOCKET_NAME, owned
@@ -71,6 +72,7 @@ def _run_here(
     from service.settings import load_settings
     from service.wiring import Installation
 
+    keep_temporary_files_in(directory / "tmp")
     with Installation(directory, load_settings(directory, config)) as installation:
         return run_in(installation, name, request, emit, stop)
 
