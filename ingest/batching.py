@@ -102,6 +102,7 @@ class Batching:
         self._batch.notes += notes
         self._batch.passages += len(draft.passages)
         self._batch.bytes += len(draft.text)
+        self._progress.made(len(draft.passages))
         self._go_when_full()
 
     def would_add(self, path: str, media_type: str) -> None:

@@ -9,6 +9,7 @@ from typing import Protocol
 from ingest.batching import Batching
 from ingest.labelling import CollectionMapping
 from ingest.parsing.types import ParseReason
+from ingest.progress import Progress
 from ingest.refusing import BAD_RECORD, Refusing
 from ingest.run_state import RECORD_TYPE, RunState
 from ingest.runs import QuarantineEntry, RunStore
@@ -32,6 +33,7 @@ class CollectionStep:
         self,
         state: RunState,
         batching: Batching,
+        progress: Progress,
         *,
         runs: RunStore,
         refusing: Refusing,
@@ -40,6 +42,7 @@ class CollectionStep:
     ) -> None:
         self._state = state
         self._batching = batching
+        self._progress = progress
         self._runs = runs
         self._refusing = refusing
         self._chunker = chunker
@@ -63,6 +66,8 @@ class CollectionStep:
                     self._state.seen.add(path)
                     self._refusing.refuse_line(path, record.detail, file)
                 else:
+                    # The line is a little longer than its text: what is left is then told a little too long.
+                    self._progress.reading(len(record.text))
                     self._take(file, record)
             whole = _as_it_was(file)
         except OSError as error:

@@ -140,7 +140,9 @@ class Pipeline:
             stop=stop,
         ) as batching:
             step = FileStep(state, batching, refusing=refusing, chunker=self._chunker)
-            collections = CollectionStep(state, batching, runs=self._runs, refusing=refusing, chunker=self._chunker, stop=stop)
+            collections = CollectionStep(
+                state, batching, progress, runs=self._runs, refusing=refusing, chunker=self._chunker, stop=stop
+            )
             todo = self._settle(state, files, step, collections, progress, stop)
             if state.request.dry_run:
                 step.would_parse(todo)

@@ -20,7 +20,7 @@ class Progress:
         self._report = report
         self._total_bytes = total_bytes
         self._lock = threading.Lock()
-        self._files = self._bytes = self._passages = 0
+        self._files = self._bytes = self._part = self._made = self._passages = 0
         self._started = time.monotonic()
         self._told = 0.0
 
@@ -29,7 +29,18 @@ class Progress:
         with self._lock:
             self._files += 1
             self._bytes += size
+            self._part = 0
             self._tell()
+
+    def reading(self, size: int) -> None:
+        """That many more bytes of a file are read that is not yet done."""
+        with self._lock:
+            self._part += size
+
+    def made(self, count: int) -> None:
+        """That many more passages wait for their vectors."""
+        with self._lock:
+            self._made += count
 
     def embedded(self, count: int) -> None:
         """That many more passages have their vectors."""
@@ -49,6 +60,13 @@ class Progress:
                 "bytes": self._bytes,
                 "of_bytes": self._total_bytes,
                 "passages": self._passages,
+                "share": round(self._share(), 4),
                 "seconds": round(now - self._started, 2),
             }
         )
+
+    def _share(self) -> float:
+        """The part of the work that is done, in [0, 1]. Embedding is nearly all of it, so it is told by passages: by those
+        that were made from what is read so far, as if the rest were alike."""
+        read = min(1.0, (self._bytes + self._part) / self._total_bytes) if self._total_bytes else 1.0
+        return min(read, self._passages / (self._made / read)) if self._made and read else read

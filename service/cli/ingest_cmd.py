@@ -100,12 +100,12 @@ class Meter:
         if not self._terminal and seconds - self._told < 10:
             return
         self._told = seconds
-        share = progress["bytes"] / progress["of_bytes"] if progress["of_bytes"] else 1.0
-        left = seconds / share - seconds if share > 0 else 0.0
+        share = progress["share"]
+        left = f", {seconds / share - seconds:.0f} s left" if share else ""
         bar = "#" * int(20 * share)
         line = (
             f"[{bar:<20}] {progress['files']}/{progress['of']} files, {progress['passages']} passages, "
-            f"{progress['passages'] / seconds:.0f}/s, {left:.0f} s left"
+            f"{progress['passages'] / seconds:.0f}/s{left}"
         )
         if self._terminal:
             sys.stderr.write("\r\x1b[K" + plain(line))
