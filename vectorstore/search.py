@@ -37,25 +37,30 @@ class Search:
         words = terms(question)
         asked = list(dict.fromkeys(words))
         vector = self._embedder.embed_query(question)
-        lexical = dict(self._store.lexical.search(asked, classes, CANDIDATES))
-        dense = dict(self._store.dense.search(vector, classes, max(CANDIDATES, limit)))
-        # A candidate of one side has a score on the other too; both sides tell it exactly.
-        lexical.update(self._store.lexical.scores(asked, [one for one in dense if one not in lexical]))
-        dense.update(self._store.dense.cosines(vector, [one for one in lexical if one not in dense]))
         frequencies, passages = self._store.lexical.document_frequencies(asked)
-        ranked = fuse(lexical, bound(frequencies, passages), dense)
         weights = {term: idf(frequency, passages) for term, frequency in zip(asked, frequencies, strict=True)}
-        hits: list[Hit] = []
-        step = max(RESCORED, limit)
-        # What was removed or relabelled since is dropped by this read, so later candidates move up.
-        for start in range(0, len(ranked), step):
-            part = ranked[start : start + step]
-            found = self._store.fetch([one.id for one in part], scope)
-            hits += [_hit(one, found[one.id], words, weights) for one in part if one.id in found]
-            if len(hits) >= limit:
-                break
-        hits.sort(key=lambda hit: (-hit.score, hit.passage.id))
-        return SearchResult(hits[:limit], len(ranked), weights)
+        highest, step, wider = bound(frequencies, passages), max(RESCORED, limit), 1
+        while True:
+            lexical = dict(self._store.lexical.search(asked, classes, wider * CANDIDATES))
+            dense = dict(self._store.dense.search(vector, classes, wider * max(CANDIDATES, limit)))
+            exhausted = len(dense) < wider * max(CANDIDATES, limit)
+            # A candidate of one side has a score on the other too; both sides tell it exactly.
+            lexical.update(self._store.lexical.scores(asked, [one for one in dense if one not in lexical]))
+            dense.update(self._store.dense.cosines(vector, [one for one in lexical if one not in dense]))
+            ranked = fuse(lexical, highest, dense)
+            hits: list[Hit] = []
+            # What was removed or relabelled since is dropped by this read, so later candidates move up.
+            for start in range(0, len(ranked), step):
+                part = ranked[start : start + step]
+                found = self._store.fetch([one.id for one in part], scope)
+                hits += [_hit(one, found[one.id], words, weights) for one in part if one.id in found]
+                if len(hits) >= limit:
+                    break
+            if len(hits) >= limit or exhausted:
+                hits.sort(key=lambda hit: (-hit.score, hit.passage.id))
+                return SearchResult(hits[:limit], len(ranked), weights)
+            # In the middle of a large change every candidate may be one that went or is still to come: look further.
+            wider *= 4
 
 
 def _hit(candidate: Fused, passage: Passage, words: Sequence[str], weights: Mapping[str, float]) -> Hit:

@@ -1,0 +1,240 @@
+"""The retrieval recipe over a real store: permitted, live, as many as asked for, with scores that mean the same each time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.access.scope import AccessScope, UnsafeEverything
+from policies.labels import AccessClass
+from vectorstore.embedders.hashing import HashingEmbedder
+from vectorstore.fusion import fuse
+from vectorstore.lexical.analysis import bound, idf, query_terms, terms
+from vectorstore.search import CANDIDATES, RESCORED, Search
+from vectorstore.store import Store
+from vectorstore.types import DocumentDraft, Hit, PassageDraft, PassageId, Vectors
+
+EMBEDDER = HashingEmbedder()
+EVERYTHING = UnsafeEverything("the test compares with all that is there")
+STAFF = AccessClass("handbook", "internal", frozenset({"staff"}), "hr")
+SALES = AccessClass("handbook", "internal", frozenset({"sales"}), "hr")
+BOARD = AccessClass("board", "confidential", frozenset({"directors"}), "board")
+QUESTIONS = ["annual leave", "leave number seven", "of the and", "", "zebra", "leave " * 300, "Hotels? (limit) AND *"]
+
+
+def draft(path: str, text: str, access: AccessClass = STAFF) -> tuple[DocumentDraft, Vectors]:
+    made = DocumentDraft(
+        source="/folder",
+        path=path,
+        title=path,
+        media_type="text/plain",
+        content_sha256=f"{abs(hash(path)):064x}",
+        size=len(text),
+        modified_ns=1,
+        access=access,
+        text=text,
+        pages=(),
+        passages=(PassageDraft(0, len(text), text, None),),
+    )
+    return made, EMBEDDER.embed([text])
+
+
+def opened(directory: Path, checkpoint: Callable[[str], None] = lambda step: None, **options: Any) -> Store:
+    Store.create(directory, EMBEDDER.fingerprint)
+    return Store.open(directory, EMBEDDER.fingerprint, checkpoint=checkpoint, **options)
+
+
+def scope(*classes: AccessClass) -> AccessScope:
+    return AccessScope("ana", frozenset(one.id for one in classes), "p")
+
+
+def found(store: Store, question: str, permitted: Any = EVERYTHING, *, limit: int = 10, kb: str | None = None) -> list[Hit]:
+    return list(Search(store, EMBEDDER).search(question, permitted, limit=limit, kb=kb).hits)
+
+
+def paths(hits: Sequence[Hit]) -> list[str]:
+    return [hit.passage.path for hit in hits]
+
+
+def corpus() -> list[tuple[DocumentDraft, Vectors]]:
+    classes = (STAFF, SALES, BOARD)
+    made = [
+        draft(f"{number}.txt", f"annual leave number {number} {'filler ' * (number % 9)}", classes[number % 3])
+        for number in range(180)
+    ]
+    return [*made, draft("hotel.txt", "Hotels are paid up to a limit, receipts included.", SALES)]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """Filled once; the tests that read it leave it as it is."""
+    made = opened(tmp_path_factory.mktemp("search"))
+    made.commit(corpus())
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_hits_come_best_first_none_twice_with_scores_between_none_and_one(store: Store, question: str) -> None:
+    hits = found(store, question, limit=181)
+    scores = [hit.score for hit in hits]
+    assert scores == sorted(scores, reverse=True)
+    assert len({hit.passage.id for hit in hits}) == len(hits)
+    for hit in hits:
+        assert all(0 <= part <= 1 + 1e-6 for part in (hit.score, hit.lexical, hit.dense, hit.proximity))
+
+
+def test_as_many_come_as_were_asked_for_while_there_are_any(store: Store) -> None:
+    # The words and the meaning bring a hundred each; who asks for more gets more.
+    for limit in (1, 10, CANDIDATES, CANDIDATES + 50, 500):
+        assert len(found(store, "annual leave", limit=limit)) == min(limit, 181)
+
+
+@pytest.mark.parametrize("permitted", [(STAFF,), (SALES,), (BOARD,), (STAFF, BOARD)])
+def test_a_narrower_permission_takes_hits_away_and_changes_no_score(store: Store, permitted: tuple[AccessClass, ...]) -> None:
+    ids = {one.id for one in permitted}
+    for question in QUESTIONS:
+        whole = {hit.passage.id: hit for hit in found(store, question, limit=181) if hit.passage.access_class in ids}
+        part = found(store, question, scope(*permitted), limit=181)
+        assert {hit.passage.access_class for hit in part} <= ids
+        assert {hit.passage.id for hit in part} == whole.keys()
+        for hit in part:
+            other = whole[hit.passage.id]
+            # Whatever lies past the candidates of the wider search was not looked at for words there.
+            assert hit.dense == pytest.approx(other.dense, abs=1e-5)
+            assert hit.score >= other.score - 1e-5
+
+
+def test_an_empty_scope_finds_nothing_and_counts_nothing(store: Store) -> None:
+    result = Search(store, EMBEDDER).search("annual leave", scope(), limit=10)
+    assert (list(result.hits), result.candidates, dict(result.weights)) == ([], 0, {})
+    stranger = AccessClass("handbook", "internal", frozenset({"nobody"}), "hr")
+    assert found(store, "annual leave", scope(stranger)) == []
+
+
+def test_a_knowledge_base_outside_the_scope_finds_nothing_and_one_inside_narrows_it(store: Store) -> None:
+    assert found(store, "annual leave", scope(STAFF, SALES), kb="board") == []
+    assert found(store, "annual leave", EVERYTHING, kb="there is none") == []
+    inside = found(store, "annual leave", scope(STAFF, BOARD), limit=181, kb="board")
+    assert {hit.passage.kb for hit in inside} == {"board"}
+    assert len(inside) == 60
+    assert len(found(store, "annual leave", EVERYTHING, limit=181, kb="handbook")) == 121
+
+
+def test_each_part_of_a_score_is_what_it_says(store: Store) -> None:
+    question = "hotel receipts number"
+    hit = found(store, question, limit=1)[0]
+    assert hit.passage.path == "hotel.txt"
+    vector = EMBEDDER.embed_query(question)
+    assert hit.dense == pytest.approx((vector @ EMBEDDER.embed([hit.passage.text]).T).item(), abs=1e-5)
+    asked = query_terms(question)
+    result = Search(store, EMBEDDER).search(question, EVERYTHING, limit=1)
+    assert result.weights == {"hotel": idf(1, 181), "receipt": idf(1, 181), "number": idf(180, 181)}
+    bm25 = dict(store.lexical.scores(asked, [hit.passage.id]))[hit.passage.id]
+    assert hit.lexical == pytest.approx(bm25 / bound([1, 1, 180], 181))
+
+
+def test_the_graph_finds_what_exact_scoring_finds(store: Store, tmp_path: Path) -> None:
+    graph = opened(tmp_path, exact_rows=0)
+    graph.commit(corpus())
+    try:
+        for question in QUESTIONS[:2]:
+            for permitted in (EVERYTHING, scope(STAFF), scope(BOARD, SALES)):
+                assert paths(found(graph, question, permitted)) == paths(found(store, question, permitted))
+    finally:
+        graph.close()
+
+
+CHANGES: dict[str, tuple[str, Callable[[Store, list[Any]], Any]]] = {
+    "removed": ("retired", lambda store, gone: store.remove(gone)),
+    "relabelled": ("flipped", lambda store, gone: store.relabel([(one, BOARD) for one in gone])),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("rows", [10**6, 0], ids=["exact", "graph"])
+@pytest.mark.parametrize("count", [RESCORED + 10, CANDIDATES + 20])
+def test_what_went_meanwhile_is_dropped_by_the_read_and_later_candidates_move_up(
+    change: str, rows: int, count: int, tmp_path: Path
+) -> None:
+    """More than one read of candidates went, or all of them, and the indexes still have them, as in the middle of every
+    change."""
+    seen: list[list[str]] = []
+    step, do = CHANGES[change]
+
+    def look(reached: str) -> None:
+        if reached == step and watching:
+            seen.append(paths(found(store, "annual leave", scope(STAFF))))
+
+    watching = False
+    store = opened(tmp_path, look, exact_rows=rows)
+    best = [f"best {number}.txt" for number in range(count)]
+    rest = [f"rest {number}.txt" for number in range(12)]
+    made = store.commit(
+        [draft(path, "annual leave") for path in best] + [draft(path, "annual leave in other words") for path in rest]
+    )
+    assert {*paths(found(store, "annual leave", scope(STAFF)))} <= {*best}
+    watching = True
+    do(store, [one.id for one in made if one.path in best])
+    assert len(seen) == 1
+    assert len(seen[0]) == 10
+    assert {*seen[0]} <= {*rest}
+    assert {*paths(found(store, "annual leave", scope(STAFF), limit=100))} == {*rest}
+    store.close()
+
+
+def test_scores_stay_absolute_after_most_documents_went(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    made = store.commit([draft(f"{number}.txt", f"alpha word{number}") for number in range(150)])
+    kept = store.commit([draft("kept.txt", "zebra quick")])
+    store.remove([one.id for one in made[3:]])
+    hit = found(store, "zebra quick")[0]
+    assert hit.passage.document == kept[0].id
+    assert hit.lexical <= 1
+    assert hit.score <= 1
+    store.close()
+
+
+# Fusion.
+
+SCORES = st.dictionaries(st.integers(1, 30).map(PassageId), st.floats(0, 5), max_size=12)
+COSINES = st.dictionaries(st.integers(1, 30).map(PassageId), st.floats(-1, 1), max_size=12)
+
+
+@given(lexical=SCORES, dense=COSINES)
+def test_every_candidate_of_either_side_is_fused_once_best_first(lexical: dict[Any, float], dense: dict[Any, float]) -> None:
+    fused = fuse(lexical, 5.0, dense)
+    assert {one.id for one in fused} == lexical.keys() | dense.keys()
+    assert len(fused) == len({one.id for one in fused})
+    assert [(-one.score, one.id) for one in fused] == sorted((-one.score, one.id) for one in fused)
+    for one in fused:
+        assert one.lexical == pytest.approx(lexical.get(one.id, 0.0) / 5)
+        assert one.dense == max(0.0, dense.get(one.id, 0.0))
+        assert 0 <= one.score <= one.with_proximity(1.0) <= 1 + 1e-9
+        assert one.with_proximity(0.0) == one.score
+
+
+def test_more_of_either_side_is_a_higher_score() -> None:
+    best, words, meaning, neither = (PassageId(number) for number in (4, 3, 2, 1))
+    fused = fuse({best: 4.0, words: 4.0, neither: 1.0}, 5.0, {best: 0.9, meaning: 0.9, neither: 0.1})
+    assert fused[0].id == best
+    assert fused[-1].id == neither
+    # A perfect match of both, as near as can be, is all that there is to reach.
+    assert fuse({best: 5.0}, 5.0, {best: 1.0})[0].with_proximity(1.0) == pytest.approx(1.0)
+
+
+def test_a_question_without_terms_is_fused_by_meaning_alone() -> None:
+    assert [one.id for one in fuse({}, 0.0, {PassageId(1): 0.2, PassageId(2): 0.4})] == [2, 1]
+    assert fuse({PassageId(1): 0.0}, 0.0, {})[0].score == 0
+
+
+def test_the_vectors_of_this_test_are_of_length_one() -> None:
+    """Cosines above are dot products only then."""
+    np.testing.assert_allclose(np.linalg.norm(EMBEDDER.embed(QUESTIONS), axis=1), 1.0, atol=1e-5)
+    assert terms("Hotels hotel") == ["hotel", "hotel"]
