@@ -65,7 +65,7 @@ Ask more, in another terminal:
 
   from openai import OpenAI
   client = OpenAI(base_url="{url}/v1", api_key="{key}")
-  print(client.chat.completions.create(model="inhouse", messages=[{{"role": "user", "content": "Who may order?"}}]))
+  print(client.chat.completions.create(model="inhouse", messages=[{{"role": "user", "content": "Who is the ombudswoman?"}}]))
 
 The service stays up until Ctrl-C.""",
         flush=True,

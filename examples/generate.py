@@ -1,7 +1,7 @@
 """Writes the binary documents of examples/documents from the readable sources in examples/sources.
 
 A source is named after its document with `.txt` behind it, as `finance/budget-2026.xlsx.txt`. Its first line is the title. A
-line of `---` begins a new page or slide; a paragraph whose lines have cells parted by `|` is a table with its header first, which
+line of `---` begins a new page or slide; a paragraph whose lines have cells parted by `|` is a table, its header first, that
 goes on over pages where it is long. The result is the same, byte for byte, each time.
 """
 
