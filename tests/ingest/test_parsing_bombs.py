@@ -177,6 +177,13 @@ def test_a_bomb_inside_costs_at_most_the_file_that_holds_it(plant: Any, name: st
     assert isinstance(outcome, ParseFailure) or len(outcome.text) < MIB
 
 
+@pytest.mark.parametrize("make", [lambda: with_forged_sizes(word("x" * (200 * MIB))), lambda: overlapping(500)])
+def test_what_a_directory_says_of_sizes_is_not_believed(make: Callable[[], bytes]) -> None:
+    refused = look_into(make(), 16 * MIB)
+    assert refused is not None
+    assert refused.reason is ParseReason.TOO_MUCH_OUTPUT
+
+
 def test_what_is_honestly_large_is_let_through() -> None:
     """Sheets of numbers inflate some thirty times, and pictures not at all."""
     rows = "".join(f"<c r='A{number}'><v>{number * 7919 % 100003}</v></c>" for number in range(200_000))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import platform
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +80,33 @@ def test_it_reaches_nobody_over_the_network(plant: Any) -> None:
     assert set(came_through(told)) <= {"natively"}
     needs(plant, "calls")
     assert told["natively"][1] in ("1.0", f"{port}")
+
+
+def test_its_network_namespace_is_its_own(plant: Any) -> None:
+    """The filter refuses sockets before the namespace is asked, so this looks from outside."""
+    needs(plant, "network")
+    body = """
+    with open(os.environ["TMPDIR"] + "/process", "w") as file:
+        file.write(str(os.getpid()) + ".")
+    while not os.path.exists(os.environ["TMPDIR"] + "/seen"):
+        time.sleep(0.02)
+    return ParsedDocument("seen", (), "t", "text/plain")
+    """
+    parser = plant(body)
+    seen: list[str] = []
+
+    def look() -> None:
+        while not (files := list(parser.scratch.glob("*/process"))) or not files[0].read_text().endswith("."):
+            time.sleep(0.02)
+        seen.append(os.readlink(f"/proc/{files[0].read_text().strip('.')}/ns/net"))
+        (files[0].parent / "seen").touch()
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    parser.outcomes(bad=b"x")
+    thread.join(10)
+    assert seen
+    assert seen[0] != os.readlink("/proc/self/ns/net")
 
 
 def test_it_reaches_no_service_by_a_socket_in_the_file_system(plant: Any, tmp_path: Path) -> None:

@@ -105,9 +105,10 @@ def test_a_frame_past_the_cap_is_refused_before_it_is_read(plant: Any) -> None:
     assert outcome.reason is ParseReason.TOO_MUCH_OUTPUT
 
 
+@pytest.mark.parametrize("more", ["time.sleep(0.01)", "os.write(1, encode(beat) * 20_000)"])
 @pytest.mark.parametrize("beat", ["{'cpu': 0, 'read': 0}", "{'cpu': -5, 'read': -1}", "{'cpu': float('nan'), 'read': 0}"])
-def test_beats_without_progress_do_not_keep_a_child_alive(plant: Any, beat: str) -> None:
-    body = f"while True:\n    say({beat})\n    time.sleep(0.01)"
+def test_beats_without_progress_do_not_keep_a_child_alive(plant: Any, beat: str, more: str) -> None:
+    body = f"beat = {beat}\nwhile True:\n    say(beat)\n    {more}"
     outcome = plant(body, raw=True, silence_seconds=1).outcomes(bad=b"x")["bad"]
     assert isinstance(outcome, ParseFailure)
     assert outcome.reason is ParseReason.TOO_MUCH_TIME
