@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -57,10 +58,10 @@ def test_u1_links_pipes_and_devices_are_refused_and_nothing_of_them_is_read(
     (folder / "process.md").symlink_to("/proc/self/environ")
     os.mkfifo(folder / "pipe.md")
     listening = socket.socket(socket.AF_UNIX)
-    os.chdir(folder)
-    listening.bind("socket.md")
+    # A path longer than some 100 bytes cannot be bound.
+    with contextlib.chdir(folder):
+        listening.bind("socket.md")
     listening.close()
-    os.chdir("/")
     refused = {"absolute.md", "relative.md", "chain.md", "folder-link", "loop", "zero.md", "process.md", "pipe.md", "socket.md"}
     if os.geteuid() == 0:
         os.mknod(folder / "device.md", 0o600 | 0o020000, os.makedev(1, 5))
