@@ -170,6 +170,9 @@ def test_l1_every_event_that_ends_or_breaks_a_question_is_recorded(
             break
         threading.Event().wait(0.1)
     assert tags_since(service.data, before) == ["question:asked", "question:cancelled"]
+    # The model was told to stop too; the double must forget it for the tests that follow.
+    assert behaviour.cancelled.wait(30)
+    behaviour.cancelled.clear()
 
 
 def test_l1_while_the_log_hangs_nothing_is_answered_and_the_service_still_lives(service: Any, calls: Any, send: Any) -> None:
