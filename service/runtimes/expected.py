@@ -41,7 +41,7 @@ _MONEY = re.compile(
 _ASKS_COUNT = re.compile(r"\bhow many\b", re.IGNORECASE)
 _ASKS_MONEY = re.compile(
     r"\b(?:how much|what (?:do|does|did|will|would))\b.*\bcosts?\b|"
-    r"\b(?:what|how high) (?:is|are|was|were) the (?:\w+ )?(?:price|cost|fee)s?\b",
+    r"\b(?:what|how high) (?:is|are|was|were) the (?:\w+ ){0,2}(?:bonus|budget|cost|fee|price|rate|rent|salary)(?:e?s)?\b",
     re.IGNORECASE,
 )
 _ASKS_NAME = re.compile(r"\b(?:what|which) (?:is|are|was|were) the (?:\w+ )?names? of\b", re.IGNORECASE)

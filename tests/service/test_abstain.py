@@ -154,6 +154,14 @@ def test_another_model_s_price_does_not_stand_in() -> None:
     assert numbered_names_held(question, passage(PRICES)) == 0
 
 
+def test_an_amount_of_something_else_does_not_stand_in_for_one_that_is_mentioned_and_not_said() -> None:
+    question = "How high is the monthly rate of a leased bicycle?"
+    mentioned = "You can lease a bicycle, and the monthly rate is taken from your gross pay."
+    limit = "The price of a leased bicycle is at most 6000 euros."
+    assert quoted(question, f"{mentioned} {limit}") == []
+    assert quoted(question, f"{mentioned} The monthly rate of a bicycle is 90 euros.") != []
+
+
 def test_names_alone_are_not_quoted_where_no_sentence_is_near() -> None:
     question = "Who founded Halden Instruments?"
     far = "In the south-east of Norway, Halden Instruments develops and builds meters for water, with people of many lands."
