@@ -126,6 +126,13 @@ def test_only_permitted_rows_come_and_as_many_as_were_asked_for(
         assert len(found & best) >= (0.9 * len(best) if kind in APPROXIMATE else len(best))
 
 
+def test_more_permissions_than_are_remembered_stay_apart(index: Index) -> None:
+    index.add(list(range(300)), list(range(300)), rows(300))
+    for _ in range(2):
+        for number in range(300):
+            assert numbers(index.reader.search(rows(1), frozenset({number}), 2)) == [number]
+
+
 @pytest.mark.parametrize("permitted", [frozenset[int](), frozenset({999})])
 def test_nothing_permitted_finds_nothing(index: Index, permitted: frozenset[int]) -> None:
     fill(index, 40)

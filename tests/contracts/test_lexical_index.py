@@ -76,6 +76,13 @@ def test_only_the_permitted_are_found_and_as_many_as_were_asked_for(index: Lexic
     assert len(found(index, "leave", None, 1000)) == 400
 
 
+def test_more_permissions_than_are_remembered_stay_apart(index: LexicalIndex) -> None:
+    filled(index, [(number, number, "leave") for number in range(300)])
+    for _ in range(2):
+        for number in range(300):
+            assert found(index, "leave", {number}) == [number]
+
+
 def test_the_permission_changes_no_score(index: LexicalIndex) -> None:
     filled(index, SMALL)
     whole = dict(index.search(query_terms("annual leave"), None, 10))

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from policies.errors import IndexMismatch
 from vectorstore.dense.chroma import ChromaVectors
 from vectorstore.dense.interface import VectorKeeper
 from vectorstore.dense.memory import MemoryVectors
@@ -165,6 +166,7 @@ CHILD = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
+from policies.errors import IndexMismatch
 from vectorstore.dense.chroma import ChromaVectors
 keeper = ChromaVectors(Path(sys.argv[1]))
 keeper.add("kb", [1, 2, 3], np.eye(8, dtype=np.float32)[:3])
@@ -180,3 +182,21 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
     assert everything(keeper, "kb").keys() == {1, 3}
     assert [one for one, _ in keeper.nearest("kb", np.eye(DIMENSION, dtype=np.float32)[2:3], 1)] == [3]
     keeper.close()
+
+
+def test_a_collection_that_names_an_embedding_function_is_refused(tmp_path: Path) -> None:
+    """Chroma would load that function by its name when the collection is opened, and hand it whatever is asked."""
+    import chromadb
+
+    keeper = ChromaVectors(tmp_path)
+    keeper.add("kb", ids(1), rows(1))
+    keeper.close()
+    client = chromadb.PersistentClient(str(tmp_path))
+    name = client.list_collections()[0].name
+    client.delete_collection(name)
+    client.create_collection(name, embedding_function=chromadb.utils.embedding_functions.DefaultEmbeddingFunction())  # type: ignore[arg-type]
+    client.close()
+    again = ChromaVectors(tmp_path)
+    with pytest.raises(IndexMismatch, match="embedding function"):
+        again.get("kb", ids(1))
+    again.close()
