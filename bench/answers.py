@@ -47,7 +47,7 @@ class Asker:
         texts = {one.number: one.passage.text for one in sources}
         evidence, quotes = self._runtime.weigh(request)
         quoted = " ".join(texts[one.number][one.start : one.end] for one in quotes)
-        refused = not quotes or evidence < ENOUGH or isinstance(judge(text, found.hits, found.weights), Refuse)
+        refused = not quotes or evidence < ENOUGH or isinstance(judge(text, found.hits), Refuse)
         return evidence, refused, quoted
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.runtimes.expected import plain
@@ -33,7 +33,7 @@ class Refuse:
     reason: str
 
 
-def judge(question: str, hits: Sequence[Hit], weights: Mapping[str, float], threshold: float | None = None) -> Proceed | Refuse:
+def judge(question: str, hits: Sequence[Hit], threshold: float | None = None) -> Proceed | Refuse:
     """Refuses where nothing was found, where the best score is under the threshold, or where a number of the question is
     in none of the passages while the score is not far above it."""
     limit = THRESHOLD if threshold is None else threshold

@@ -89,7 +89,7 @@ class AnswerEngine:
         request = AnswerRequest(question, sources, found.weights, history, self._options.sentences)
         request = await self._runtime.fit(request)
         asked = await self._asked(question, principal, scope, request, card)
-        verdict = judge(question, found.hits, found.weights, self._options.threshold)
+        verdict = judge(question, found.hits, self._options.threshold)
         if isinstance(verdict, Refuse):
             answer = await self._refusal(principal, asked, found, card, verdict.reason)
             yield Delta(answer.answer)

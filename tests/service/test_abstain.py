@@ -62,17 +62,17 @@ def evidence(question: str, *texts: str, score: float = 0.5) -> float:
 
 
 def test_nothing_found_is_nothing_to_answer_from() -> None:
-    assert judge("How long is the warranty?", [], {}) == Refuse("nothing was found that this person may read")
+    assert judge("How long is the warranty?", []) == Refuse("nothing was found that this person may read")
 
 
 def test_a_score_under_the_threshold_is_refused_and_one_at_it_is_not() -> None:
     question = "How long is the warranty?"
     at = hit(THRESHOLD, "The warranty is five years.")
     under = hit(THRESHOLD - 0.001, "The warranty is five years.")
-    assert isinstance(judge(question, [at], weights(question)), Proceed)
-    assert isinstance(judge(question, [under], weights(question)), Refuse)
-    assert isinstance(judge(question, [under], weights(question), 0.0), Proceed)
-    assert isinstance(judge(question, [at], weights(question), 0.9), Refuse)
+    assert isinstance(judge(question, [at]), Proceed)
+    assert isinstance(judge(question, [under]), Refuse)
+    assert isinstance(judge(question, [under], 0.0), Proceed)
+    assert isinstance(judge(question, [at], 0.9), Refuse)
 
 
 def test_a_sentence_that_holds_the_question_speaks_for_an_answer_that_the_score_alone_would_not() -> None:
@@ -97,16 +97,16 @@ def test_all_the_evidence_there_can_be_is_one() -> None:
 def test_a_name_with_a_number_that_no_passage_holds_is_refused_whatever_the_evidence() -> None:
     question = "Who supplies the transducers of the HM-90?"
     found = hit(0.9, "Who supplies the transducers of the HM-40 is written here.")
-    assert judge(question, [found], weights(question)) == Refuse("no passage holds HM-90")
-    assert isinstance(judge(question, [hit(0.9, found.passage.text, title="HM 90")], weights(question)), Proceed)
+    assert judge(question, [found]) == Refuse("no passage holds HM-90")
+    assert isinstance(judge(question, [hit(0.9, found.passage.text, title="HM 90")]), Proceed)
 
 
 def test_a_bare_number_that_no_passage_holds_may_be_a_detail_of_a_well_supported_answer() -> None:
     question = "How many days of leave are there in 2027?"
     text = "There are 30 days of leave."
-    assert isinstance(judge(question, [hit(THRESHOLD + FAR_ABOVE, text)], weights(question)), Proceed)
+    assert isinstance(judge(question, [hit(THRESHOLD + FAR_ABOVE, text)]), Proceed)
     near = hit(THRESHOLD + FAR_ABOVE - 0.01, text)
-    assert judge(question, [near], weights(question)) == Refuse("no passage holds 2027")
+    assert judge(question, [near]) == Refuse("no passage holds 2027")
 
 
 @pytest.mark.parametrize(
