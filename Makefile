@@ -8,7 +8,7 @@ demo: install
 	$(RUN)/python examples/demo.py
 
 test: install
-	$(RUN)/python -m pytest $(TESTS)
+	$(RUN)/python -m pytest -n 2 --dist loadfile $(TESTS)
 
 lint: install
 	$(RUN)/ruff check .

@@ -9,8 +9,10 @@ import platform
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +158,7 @@ def test_it_writes_nowhere_but_in_its_private_folder_which_goes_with_it(plant: A
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "kept.txt").write_text("kept", encoding="utf-8")
+    shared = Path(tempfile.gettempdir()) / f"written-by-a-planted-parser-{uuid.uuid4()}"
     told = attempts(
         plant,
         inside="open(os.environ['TMPDIR'] + '/own', 'w').write('text of the document')",
@@ -166,14 +169,14 @@ def test_it_writes_nowhere_but_in_its_private_folder_which_goes_with_it(plant: A
         rename=f"os.rename(os.environ['TMPDIR'] + '/own', {str(outside / 'moved')!r})",
         link=f"os.symlink('/etc', {str(outside / 'link')!r})",
         folder=f"os.mkdir({str(outside / 'made')!r})",
-        system="open('/tmp/written-by-a-planted-parser', 'w')",
+        system=f"open({str(shared)!r}, 'w')",
         own_code="open(json.__file__, 'a')",
         the_file=f"open({str(tmp_path / 'files' / 'bad.txt')!r}, 'a')",
     )
     assert set(came_through(told)) == {"inside"}
     assert [path.name for path in outside.iterdir()] == ["kept.txt"]
     assert (outside / "kept.txt").read_text(encoding="utf-8") == "kept"
-    assert not Path("/tmp/written-by-a-planted-parser").exists()
+    assert not shared.exists()
 
 
 def test_nothing_that_it_wrote_is_left_when_it_ends(plant: Any) -> None:

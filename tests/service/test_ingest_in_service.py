@@ -21,7 +21,7 @@ import pytest
 
 LABELS = '[[rule]]\nglob = "*"\nkb = "k"\nclassification = "internal"\ngroups = ["everyone"]\nowner = "o"\n'
 QUICK = {"INHOUSE_EMBEDDING__KIND": "hashing"}
-MANY = 1000
+MANY = 1500
 """Documents of a dozen passages each: dozens of commits."""
 
 SECONDS = 90
