@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -11,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -170,3 +173,32 @@ def onnx_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = tmp_path_factory.mktemp("models") / "onnx"
     prepare(model)
     return model
+
+
+@pytest.fixture(scope="session")
+def model_double() -> ModuleType:
+    """The server that speaks Ollama's protocol, with `Behaviour` and `ollama_server`; it lives beside the runtime's tests."""
+    name = "ollama_server_for_all_tests"
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / "service" / "ollama_server.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def llama(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """llama.cpp with a tiny real model, listening to nobody but this process."""
+    xllamacpp = pytest.importorskip("xllamacpp", reason="xllamacpp has no wheel for this platform")
+    model = test_data / "models" / "stories260K.gguf"
+    if not model.is_file():
+        pytest.skip("needs the tiny GGUF of the test data: models/stories260K.gguf")
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(model)
+    parameters.n_ctx, parameters.verbosity, parameters.offline, parameters.ui = 2048, 0, True, False
+    parameters.cache_ram_mib = 0
+    parameters.hostnames = [str(tmp_path_factory.mktemp("llama") / "l.sock")]
+    parameters.chat_template = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
+    return xllamacpp.Server(parameters)

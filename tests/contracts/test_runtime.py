@@ -56,7 +56,7 @@ def _extractive(stack: ExitStack, request: pytest.FixtureRequest) -> Adapter:
 
 
 def _ollama(stack: ExitStack, request: pytest.FixtureRequest, llama: Any = None) -> Adapter:
-    module = request.getfixturevalue("ollama")
+    module = request.getfixturevalue("model_double")
     behaviour = module.Behaviour(text=None if llama else WORDS)
     url = stack.enter_context(module.ollama_server(llama, behaviour))
     broken = stack.enter_context(module.ollama_server(None, module.Behaviour(text=WORDS, silent_end_after=2)))

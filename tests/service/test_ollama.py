@@ -34,22 +34,6 @@ Behaviour, ollama_server = _SERVER.Behaviour, _SERVER.ollama_server
 WORDS = ["The ", "answer ", "is ", "here [1]."]
 
 
-@pytest.fixture(scope="module")
-def llama(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """llama.cpp with a tiny real model, listening to nobody but this process."""
-    xllamacpp = pytest.importorskip("xllamacpp", reason="xllamacpp has no wheel for this platform")
-    model = test_data / "models" / "stories260K.gguf"
-    if not model.is_file():
-        pytest.skip("the tiny GGUF is not there")
-    parameters = xllamacpp.CommonParams()
-    parameters.model.path = str(model)
-    parameters.n_ctx, parameters.verbosity, parameters.offline, parameters.ui = 2048, 0, True, False
-    parameters.cache_ram_mib = 0
-    parameters.hostnames = [str(tmp_path_factory.mktemp("llama") / "l.sock")]
-    parameters.chat_template = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
-    return xllamacpp.Server(parameters)
-
-
 def runtime(url: str, **changed: Any) -> OllamaRuntime:
     return OllamaRuntime(**{"model": "tiny", "url": url, "render": messages, "start_seconds": 20, **changed})
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 from urllib.parse import quote
@@ -126,19 +123,6 @@ def send_raw() -> Callable[[Any, bytes], bytes]:
             return received
 
     return sent
-
-
-@pytest.fixture(scope="session")
-def model_double(repository: Path) -> ModuleType:
-    """The server that speaks Ollama's protocol, with `Behaviour` and `ollama_server`."""
-    name = "ollama_server_for_threats"
-    spec = importlib.util.spec_from_file_location(name, repository / "tests" / "service" / "ollama_server.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")
