@@ -36,7 +36,6 @@ class AnswerRequest:
     weights: Mapping[str, float] = field(default_factory=dict)
     history: Sequence[Turn] = ()
     sentences: int = 2
-    max_tokens: int = 512
 
 
 @dataclass(frozen=True, slots=True)
