@@ -95,9 +95,10 @@ class RunStore:
         return RunReport.from_json(json.loads(row.report))
 
     def runs(self, limit: int = 20) -> list[RunReport]:
-        """The newest reports, newest first."""
+        """The newest reports, newest first; those that started within one second, in the order in which they were first kept."""
+        newest_first = (_RUN.c.started.desc(), sa.literal_column("rowid").desc())
         with reading(self._engine) as connection:
-            rows = connection.execute(_RUN.select().order_by(_RUN.c.started.desc(), _RUN.c.id).limit(limit)).all()
+            rows = connection.execute(_RUN.select().order_by(*newest_first).limit(limit)).all()
         return [RunReport.from_json(json.loads(row.report)) for row in rows]
 
     def quarantine(self, source: str | None = None) -> list[QuarantineEntry]:

@@ -114,8 +114,9 @@ class KeyStore:
 
     def list(self) -> list[KeyRecord]:
         """Every key, oldest first, revoked ones too."""
+        oldest_first = (API_KEY.c.created, sa.literal_column("rowid"))
         with reading(self._engine) as connection:
-            return [_record(row) for row in connection.execute(API_KEY.select().order_by(API_KEY.c.created, API_KEY.c.id))]
+            return [_record(row) for row in connection.execute(API_KEY.select().order_by(*oldest_first))]
 
     def show(self, id: str) -> KeyRecord:
         """One key; raises NotFoundError."""

@@ -426,6 +426,14 @@ def test_a_prune_that_asks_removes_nothing_and_is_told_by_the_report(house: Hous
     assert house.run(prune=True, confirmed=True).removed == 2
 
 
+def test_runs_that_started_within_one_second_are_listed_newest_first(house: House) -> None:
+    names = [f"run-{letter}" for letter in "dbaec"]
+    for name in names:
+        house.runs.save(RunReport(id=name, source="/", started="2026-11-25T00:00:00+00:00", dry_run=False))
+    house.runs.save(RunReport(id=names[0], source="/", started="2026-11-25T00:00:00+00:00", dry_run=True))
+    assert [report.id for report in house.runs.runs()] == names[::-1]
+
+
 def test_a_file_that_came_in_before_a_crash_could_let_it_out_leaves_quarantine(house: House) -> None:
     house.write("a.txt", "BAD")
     house.run()
