@@ -95,7 +95,7 @@ class RunStore:
         return RunReport.from_json(json.loads(row.report))
 
     def runs(self, limit: int = 20) -> list[RunReport]:
-        """The newest reports, newest first; those that started within one second, in the order in which they were first kept."""
+        """The newest reports, newest first, also where several started within one second."""
         newest_first = (_RUN.c.started.desc(), sa.literal_column("rowid").desc())
         with reading(self._engine) as connection:
             rows = connection.execute(_RUN.select().order_by(*newest_first).limit(limit)).all()
