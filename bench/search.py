@@ -4,9 +4,9 @@
 
 A question is timed from its text to its ten best passages: embedded, looked up by meaning and by words, fused, fetched.
 Restricted and unrestricted searches take turns within one loop. Recall@10 is against an oracle that scores every permitted
-passage on both sides, with no cut, and fuses alike: meaning from the vectors that went in, words by BM25 from the index. It
-is told twice: with proximity looked at for as many of the best as the product looks at, and for all that it could lift into
-the ten. A passage of the product's ten counts where its oracle's score reaches the oracle's tenth.
+passage on both sides, with no cut, and fuses alike: meaning from the vectors that went in, words by BM25 from the index,
+proximity and lift for all that these could bring into the ten. A passage of the product's ten counts where its oracle's score
+reaches the oracle's tenth.
 
 --peers asks LlamaIndex's metadata filter on Chroma the same, over the same vectors (bench/peers/README.md).
 """
@@ -34,10 +34,9 @@ from peers.filtering import ask_filter  # noqa: E402
 
 from policies.access.scope import AccessScope, Scope, UnsafeEverything  # noqa: E402
 from service.wiring import Installation  # noqa: E402
-from vectorstore.fusion import DENSE, LEXICAL, PROXIMITY  # noqa: E402
+from vectorstore.fusion import DENSE, LEXICAL, NEIGHBOUR, PROXIMITY  # noqa: E402
 from vectorstore.lexical.analysis import bound, idf, terms  # noqa: E402
 from vectorstore.proximity import proximity  # noqa: E402
-from vectorstore.search import RESCORED  # noqa: E402
 
 TOP = 10
 LAYOUTS = {10: (1, 5), 2000: (200,)}
@@ -102,8 +101,8 @@ class Oracle:
         if len(self.row_of) != len(numbers):
             raise SystemExit(f"{len(self.row_of)} of {len(numbers)} passages are in the store")
 
-    def recall(self, question: str, person: Person) -> tuple[float, float, float, int]:
-        """Recall@10 of the whole, told twice, and of meaning alone; how many hits the person may not read or are missing."""
+    def recall(self, question: str, person: Person) -> tuple[float, float, int]:
+        """Recall@10 of the whole and of meaning alone; how many hits the person may not read or are missing."""
         store, embedder = self._installation.store, self._installation.embedder
         allowed = np.ones(len(self._numbers), bool)
         if person.permitted is not None:
@@ -111,27 +110,20 @@ class Oracle:
         wanted = min(TOP, int(allowed.sum()))
         vector, classes = embedder.embed_query(question), store.class_numbers(person.scope, None)
         cosines = self._vectors @ vector.reshape(-1)
-        base, whole = self._scores(question, classes, cosines, allowed, wanted)
+        whole = self._scores(question, classes, cosines, allowed, wanted)
         hits = self._installation.search.search(question, person.scope, limit=TOP).hits
         rows = [self.row_of[int(hit.passage.id)] for hit in hits]
-        if any(abs(whole[row] - hit.score) > _SAME for row, hit in zip(rows, hits, strict=True) if whole[row] > -np.inf):
+        own = [(row, hit.score - hit.lift) for row, hit in zip(rows, hits, strict=True)]
+        if any(abs(whole[row] - score) > _SAME for row, score in own if whole[row] > -np.inf):
             raise SystemExit(f"the oracle and the product score {question!r} differently")
         nearest = [self.row_of[int(one)] for one, _ in store.dense.search(vector, classes, TOP)]
         wrong = sum(not allowed[row] for row in rows) + wanted - len(rows)
-        looked_at = np.argsort(-np.where(allowed, base, -np.inf), kind="stable")[:RESCORED]
-        alike = np.full(len(base), -np.inf)
-        alike[looked_at] = whole[looked_at]
-        return (
-            _share(alike, allowed, rows, wanted),
-            _share(whole, allowed, rows, wanted),
-            _share(cosines, allowed, nearest, wanted),
-            wrong,
-        )
+        return _share(self._lifted(whole), allowed, rows, wanted), _share(cosines, allowed, nearest, wanted), wrong
 
     def _scores(
         self, question: str, classes: frozenset[int] | None, cosines: np.ndarray, allowed: np.ndarray, wanted: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Every permitted passage's score before proximity, and with it; -inf where that cannot reach the best ten."""
+    ) -> np.ndarray:
+        """Every permitted passage's own score; -inf where that cannot reach the best ten, nor be lifted into them."""
         asked = terms(question)
         distinct = list(dict.fromkeys(asked))
         lexical = self._installation.store.lexical
@@ -143,16 +135,35 @@ class Oracle:
         base = LEXICAL * words / (bound(frequencies, count) or 1.0) + DENSE * np.maximum(cosines, 0)
         whole = np.full(len(base), -np.inf)
         best: list[float] = []
-        order = np.argsort(-np.where(allowed, base, -np.inf), kind="stable")[: int(allowed.sum())]
-        for place, row in enumerate(order):
-            if place >= RESCORED and len(best) == wanted and base[row] + PROXIMITY <= best[0]:
-                break
+
+        def look_at(row: int) -> None:
             near = 0.0
             if words[row]:
                 near = proximity(asked, weights, terms(self._titles[row]), terms(self._made.texts[row]))
             whole[row] = base[row] + PROXIMITY * near
+
+        order = np.argsort(-np.where(allowed, base, -np.inf), kind="stable")[: int(allowed.sum())]
+        for row in order:
+            if len(best) == wanted and base[row] + PROXIMITY <= best[0]:
+                break
+            look_at(row)
             best = sorted([*best, whole[row]])[-wanted:]
-        return base, whole
+        for row in np.flatnonzero(whole >= (best or [np.inf])[0]):
+            for beside in (row - 1, row + 1):
+                if 0 <= beside < len(whole) and allowed[beside] and whole[beside] == -np.inf:
+                    look_at(beside)
+        return whole
+
+    def _lifted(self, scores: np.ndarray) -> np.ndarray:
+        """The scores with those beside a better passage of the same document lifted towards it; -inf stays."""
+        same = np.diff(self._made.documents) == 0
+        beside = np.full(len(scores), -np.inf)
+        beside[:-1][same] = scores[1:][same]
+        beside[1:][same] = np.maximum(beside[1:][same], scores[:-1][same])
+        better = (beside > scores) & (scores > -np.inf)
+        found = scores.copy()
+        found[better] += NEIGHBOUR * (beside[better] - scores[better])
+        return found
 
 
 def _share(scores: np.ndarray, allowed: np.ndarray, rows: Sequence[int], wanted: int) -> float:
@@ -202,14 +213,14 @@ def cell(data: Path, texts: Sequence[str], layout: int, made: synthetic.Passages
         size = len(numbers)
         for name, persons in who.items():
             judged = [oracle.recall(text, persons[place % len(persons)]) for place, text in enumerate(texts[:depth])]
-            alike, whole, meaning, wrong = zip(*judged, strict=True)
+            whole, meaning, wrong = zip(*judged, strict=True)
             ordered = sorted(wall for wall, _ in took[name])
             busy = statistics.median(one for _, one in took[name])
             share = statistics.mean(
                 1.0 if one.permitted is None else float(np.isin(numbers, list(one.permitted)).mean()) for one in persons
             )
             ratio = statistics.median(ordered) / statistics.median(wall for wall, _ in took[UNRESTRICTED])
-            recalls = " | ".join(f"{statistics.mean(one):.3f}" for one in (alike, whole, meaning))
+            recalls = " | ".join(f"{statistics.mean(one):.3f}" for one in (whole, meaning))
             print(
                 f"| {size} | {layout} | {name} | {share:.3f} | {statistics.median(ordered):.1f} "
                 f"| {ordered[int(0.95 * (len(ordered) - 1))]:.1f} | {ratio:.2f} | {busy:.1f} | {first[name][0][0]:.0f} "
@@ -264,7 +275,7 @@ def main() -> None:
         base = synthetic.real(work, installation.embedder)
     print(
         "| passages | classes | permitted | share | p50, ms | p95, ms | times unrestricted | processor, ms | first, ms "
-        "| recall@10 | with proximity everywhere | meaning alone | forbidden or missing |\n|" + " --- |" * 13
+        "| recall@10 | meaning alone | forbidden or missing |\n|" + " --- |" * 12
     )
     stores = []
     for size in given.size:

@@ -96,7 +96,7 @@ class RunStore:
 
     def runs(self, limit: int = 20) -> list[RunReport]:
         """The newest reports, newest first, also where several started within one second."""
-        newest_first = (_RUN.c.started.desc(), sa.literal_column("rowid").desc())
+        newest_first: tuple[Any, ...] = (_RUN.c.started.desc(), sa.literal_column("rowid").desc())
         with reading(self._engine) as connection:
             rows = connection.execute(_RUN.select().order_by(*newest_first).limit(limit)).all()
         return [RunReport.from_json(json.loads(row.report)) for row in rows]

@@ -114,7 +114,7 @@ class KeyStore:
 
     def list(self) -> list[KeyRecord]:
         """Every key, oldest first, revoked ones too."""
-        oldest_first = (API_KEY.c.created, sa.literal_column("rowid"))
+        oldest_first: tuple[Any, ...] = (API_KEY.c.created, sa.literal_column("rowid"))
         with reading(self._engine) as connection:
             return [_record(row) for row in connection.execute(API_KEY.select().order_by(*oldest_first))]
 

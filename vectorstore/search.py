@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from policies.access.scope import Scope
 from vectorstore.embedders.interface import Embedder
-from vectorstore.fusion import Fused, fuse
+from vectorstore.fusion import Fused, fuse, lifted
 from vectorstore.lexical.analysis import bound, idf, terms
 from vectorstore.proximity import proximity
 from vectorstore.store import Store
-from vectorstore.types import Hit, Passage, SearchResult
+from vectorstore.types import Hit, Passage, PassageId, SearchResult
 
 CANDIDATES = 200
 """Candidates taken from each side: of 100,000 passages 100 miss one in a hundred of the ten best (bench/search.py)."""
@@ -34,35 +34,68 @@ class Search:
         classes = self._store.class_numbers(scope, kb)
         if classes is not None and not classes:
             return SearchResult([], 0, {})
-        words = terms(question)
-        asked = list(dict.fromkeys(words))
-        vector = self._embedder.embed_query(question)
-        frequencies, passages = self._store.lexical.document_frequencies(asked)
-        weights = {term: idf(frequency, passages) for term, frequency in zip(asked, frequencies, strict=True)}
-        highest, step, wider = bound(frequencies, passages), max(RESCORED, limit), 1
+        asked = _Asked(self._store, self._embedder, question)
+        step, wider = max(RESCORED, limit), 1
         while True:
-            lexical = dict(self._store.lexical.search(asked, classes, wider * CANDIDATES))
-            dense = dict(self._store.dense.search(vector, classes, wider * max(CANDIDATES, limit)))
-            exhausted = len(dense) < wider * max(CANDIDATES, limit)
-            # A candidate of one side has a score on the other too; both sides tell it exactly.
-            lexical.update(self._store.lexical.scores(asked, [one for one in dense if one not in lexical]))
-            dense.update(self._store.dense.cosines(vector, [one for one in lexical if one not in dense]))
-            ranked = fuse(lexical, highest, dense)
+            candidates, exhausted = asked.candidates(classes, wider, limit)
             hits: list[Hit] = []
             # What was removed or relabelled since is dropped by this read, so later candidates move up.
-            for start in range(0, len(ranked), step):
-                part = ranked[start : start + step]
-                found = self._store.fetch([one.id for one in part], scope)
-                hits += [_hit(one, found[one.id], words, weights) for one in part if one.id in found]
+            for start in range(0, len(candidates), step):
+                hits += asked.hits(candidates[start : start + step], scope)
                 if len(hits) >= limit:
                     break
             if len(hits) >= limit or exhausted:
-                hits.sort(key=lambda hit: (-hit.score, hit.passage.id))
-                return SearchResult(hits[:limit], len(ranked), weights)
+                hits = lifted([*hits, *asked.beside(_best(hits, limit), hits, scope)])
+                return SearchResult(_best(hits, limit), len(candidates), asked.weights)
             # In the middle of a large change every candidate may be one that went or is still to come: look further.
             wider *= 4
 
 
-def _hit(candidate: Fused, passage: Passage, words: Sequence[str], weights: Mapping[str, float]) -> Hit:
-    near = proximity(words, weights, terms(passage.title), terms(passage.text))
-    return Hit(passage, candidate.with_proximity(near), candidate.lexical, candidate.dense, near)
+class _Asked:
+    """One question over one store."""
+
+    def __init__(self, store: Store, embedder: Embedder, question: str) -> None:
+        self._store = store
+        self._words = terms(question)
+        self._distinct = list(dict.fromkeys(self._words))
+        self._vector = embedder.embed_query(question)
+        frequencies, passages = store.lexical.document_frequencies(self._distinct)
+        self._highest = bound(frequencies, passages)
+        self.weights = {term: idf(frequency, passages) for term, frequency in zip(self._distinct, frequencies, strict=True)}
+
+    def candidates(self, classes: frozenset[int] | None, wider: int, limit: int) -> tuple[list[Fused], bool]:
+        """What words and meaning bring of those classes, best first, and whether that is all there is."""
+        most = wider * max(CANDIDATES, limit)
+        lexical = dict(self._store.lexical.search(self._distinct, classes, wider * CANDIDATES))
+        dense = dict(self._store.dense.search(self._vector, classes, most))
+        exhausted = len(dense) < most
+        # A candidate of one side has a score on the other too; both sides tell it exactly.
+        lexical.update(self._store.lexical.scores(self._distinct, [one for one in dense if one not in lexical]))
+        dense.update(self._store.dense.cosines(self._vector, [one for one in lexical if one not in dense]))
+        return fuse(lexical, self._highest, dense), exhausted
+
+    def hits(self, candidates: Sequence[Fused], scope: Scope) -> list[Hit]:
+        """Those of the candidates that are live and permitted now, in the same order."""
+        found = self._store.fetch([one.id for one in candidates], scope)
+        return [self._hit(one, found[one.id]) for one in candidates if one.id in found]
+
+    def beside(self, best: Sequence[Hit], known: Sequence[Hit], scope: Scope) -> list[Hit]:
+        """The passages before and after the best in their documents that are not known yet: no candidates by themselves,
+        they may be lifted into the best."""
+        there = {hit.passage.id for hit in known}
+        wanted = [PassageId(hit.passage.id + side) for hit in best for side in (-1, 1)]
+        documents = {hit.passage.document for hit in best}
+        fetched = self._store.fetch([one for one in wanted if one not in there], scope)
+        found = {one: passage for one, passage in fetched.items() if passage.document in documents}
+        lexical = self._store.lexical.scores(self._distinct, list(found))
+        dense = self._store.dense.cosines(self._vector, list(found))
+        fused = fuse(lexical, self._highest, {one: dense.get(one, 0.0) for one in found})
+        return [self._hit(one, found[one.id]) for one in fused]
+
+    def _hit(self, candidate: Fused, passage: Passage) -> Hit:
+        near = proximity(self._words, self.weights, terms(passage.title), terms(passage.text))
+        return Hit(passage, candidate.with_proximity(near), candidate.lexical, candidate.dense, near)
+
+
+def _best(hits: Sequence[Hit], limit: int) -> list[Hit]:
+    return sorted(hits, key=lambda hit: (-hit.score, hit.passage.id))[:limit]

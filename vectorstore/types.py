@@ -106,13 +106,15 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A passage that a search found. `score` is the fused score, absolute in [0, 1]; the parts are kept to explain it."""
+    """A passage that a search found. `score` is the fused score, absolute in [0, 1]; the parts are kept to explain it, and
+    `lift` is what of it a better neighbour in the same document gave."""
 
     passage: Passage
     score: float
     lexical: float
     dense: float
     proximity: float
+    lift: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

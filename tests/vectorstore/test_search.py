@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ from hypothesis import strategies as st
 from policies.access.scope import AccessScope, UnsafeEverything
 from policies.labels import AccessClass
 from vectorstore.embedders.hashing import HashingEmbedder
-from vectorstore.fusion import fuse
+from vectorstore.fusion import NEIGHBOUR, fuse, lifted
 from vectorstore.lexical.analysis import bound, idf, query_terms, terms
 from vectorstore.search import CANDIDATES, RESCORED, Search
 from vectorstore.store import Store
-from vectorstore.types import DocumentDraft, Hit, PassageDraft, PassageId, Vectors
+from vectorstore.types import DocumentDraft, DocumentId, Hit, PassageDraft, PassageId, Vectors
 
 EMBEDDER = HashingEmbedder()
 EVERYTHING = UnsafeEverything("the test compares with all that is there")
@@ -43,6 +44,15 @@ def draft(path: str, text: str, access: AccessClass = STAFF) -> tuple[DocumentDr
         passages=(PassageDraft(0, len(text), text, None),),
     )
     return made, EMBEDDER.embed([text])
+
+
+def long_draft(path: str, texts: Sequence[str], access: AccessClass = STAFF) -> tuple[DocumentDraft, Vectors]:
+    """A document of several passages."""
+    whole, passages = "", []
+    for text in texts:
+        passages.append(PassageDraft(len(whole), len(whole) + len(text), text, None))
+        whole += text + "\n"
+    return replace(draft(path, whole, access)[0], passages=tuple(passages)), EMBEDDER.embed(texts)
 
 
 def opened(directory: Path, checkpoint: Callable[[str], None] = lambda step: None, **options: Any) -> Store:
@@ -138,6 +148,67 @@ def test_each_part_of_a_score_is_what_it_says(store: Store) -> None:
     assert result.weights == {"hotel": idf(1, 181), "receipt": idf(1, 181), "number": idf(180, 181)}
     bm25 = dict(store.lexical.scores(asked, [hit.passage.id]))[hit.passage.id]
     assert hit.lexical == pytest.approx(bm25 / bound([1, 1, 180], 181))
+
+
+SEABIRDS = "Which seabirds nest on the northern cliffs?"
+
+
+@pytest.fixture
+def long(tmp_path: Path) -> Iterator[Store]:
+    """A long document between others whose passages are numbered next to its own, and many that share a word with it."""
+    made = opened(tmp_path)
+    made.commit([draft("before.txt", "Pumps are serviced in May.", BOARD)])
+    made.commit(
+        [
+            long_draft(
+                "cliffs.txt", ["Seabirds nest on the northern cliffs: which.", "Puffins, razorbills.", "Tickets cost nine."]
+            )
+        ]
+    )
+    made.commit([draft("after.txt", "Boilers are serviced in June.")])
+    made.commit([draft(f"{number}.txt", f"Northern line number {number}.") for number in range(CANDIDATES + RESCORED)])
+    yield made
+    made.close()
+
+
+def test_what_stands_beside_the_best_passage_comes_with_it_although_it_is_no_candidate(long: Store) -> None:
+    best, second = found(long, SEABIRDS, limit=2)
+    assert (best.passage.text, best.lift) == ("Seabirds nest on the northern cliffs: which.", 0)
+    assert second.passage.text == "Puffins, razorbills."
+    assert second.lift > 0
+    own = second.score - second.lift
+    assert second.score == pytest.approx(own + NEIGHBOUR * (best.score - own))
+
+
+def test_only_the_passages_of_the_same_document_are_lifted(long: Store) -> None:
+    for hit in found(long, SEABIRDS, limit=CANDIDATES):
+        assert not hit.lift or hit.passage.path == "cliffs.txt"
+    # Its number is next to the best passage's, and it lies in another knowledge base.
+    assert "before.txt" not in paths(found(long, SEABIRDS, limit=2 * CANDIDATES, kb="handbook"))
+    assert "before.txt" in paths(found(long, SEABIRDS, limit=2 * CANDIDATES))
+
+
+@given(scores=st.lists(st.tuples(st.integers(1, 3), st.floats(0, 1)), max_size=30))
+def test_a_lift_goes_towards_a_better_neighbour_and_never_past_it(store: Store, scores: list[tuple[int, float]]) -> None:
+    some = found(store, "hotel", limit=1)[0]
+    hits = [
+        replace(
+            some,
+            score=score,
+            passage=replace(some.passage, id=PassageId(number), document=DocumentId(f"doc-{document}")),
+        )
+        for number, (document, score) in enumerate(scores)
+    ]
+    after = lifted(hits)
+    assert [hit.passage for hit in after] == [hit.passage for hit in hits]
+    for place, (old, new) in enumerate(zip(hits, after, strict=True)):
+        beside = [one.score for one in hits[max(0, place - 1) : place + 2] if one.passage.document == old.passage.document]
+        assert old.score <= new.score <= max(beside)
+        assert (new.score > old.score) == (max(beside) > old.score) or max(beside) - old.score < 1e-9
+        assert new.lift == pytest.approx(new.score - old.score)
+    for document in {hit.passage.document for hit in hits}:
+        best = max(hit.score for hit in hits if hit.passage.document == document)
+        assert max(hit.score for hit in after if hit.passage.document == document) == best
 
 
 def test_the_graph_finds_what_exact_scoring_finds(store: Store, tmp_path: Path) -> None:
