@@ -135,24 +135,37 @@ class KeyStore:
     def authenticate(self, secret: str) -> Principal:
         """The principal that the key stands for: its owner with the rights of now, less what the key leaves out. Raises
         AuthenticationRequired, the same for an unknown, expired or revoked key and for a disabled person."""
-        refused = AuthenticationRequired("this key is not accepted", hint="Ask an administrator for a new one.")
+        return self.identify(secret)[1]
+
+    def identify(self, secret: str) -> tuple[str, Principal]:
+        """The id of the key and the principal that it stands for; raises as `authenticate` does."""
         if not secret.startswith(PREFIX) or not secret.isascii() or len(secret) > _LONGEST:
-            raise refused
+            raise _refused()
         digest = _hash(secret)
         with reading(self._engine) as connection:
             found = connection.execute(API_KEY.select().where(API_KEY.c.secret_sha256 == digest)).first()
             if found is None or not secrets.compare_digest(found.secret_sha256, digest):
-                raise refused
-            owner = connection.execute(PERSON.select().where(PERSON.c.id == found.person)).first()
-        key = _record(found)
+                raise _refused()
+            return found.id, self._principal(connection, _record(found))
+
+    def principal(self, id: str) -> Principal:
+        """The principal that a key stands for now, by the key's id; raises as `authenticate` does."""
+        with reading(self._engine) as connection:
+            found = connection.execute(API_KEY.select().where(API_KEY.c.id == id)).first()
+            if found is None:
+                raise _refused()
+            return self._principal(connection, _record(found))
+
+    def _principal(self, connection: sa.Connection, key: KeyRecord) -> Principal:
+        owner = connection.execute(PERSON.select().where(PERSON.c.id == key.person)).first()
         expired = datetime.datetime.fromisoformat(key.expires) <= datetime.datetime.now(datetime.UTC)
         if key.revoked or expired or owner is None or owner.disabled or owner.id == LOCAL_OWNER_ID:
-            raise refused
+            raise _refused()
         person = person_of(owner)
         clearance = person.clearance
         if key.clearance is not None:
             if not {key.clearance, clearance} <= self._ranks.keys():
-                raise refused
+                raise _refused()
             clearance = min(key.clearance, clearance, key=self._ranks.__getitem__)
         groups = person.groups if key.groups is None else person.groups & key.groups
         roles = person.roles if key.roles is None else person.roles & key.roles
@@ -172,6 +185,10 @@ class KeyStore:
             raise UsageError(
                 f"{person.id} has not: {', '.join(more)}", hint="A key has fewer rights than its owner, never more."
             )
+
+
+def _refused() -> AuthenticationRequired:
+    return AuthenticationRequired("this key is not accepted", hint="Ask an administrator for a new one.")
 
 
 def _hash(secret: str) -> str:

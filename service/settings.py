@@ -33,6 +33,7 @@ class ServerSettings(_Group):
     allowed_origins: tuple[str, ...] = Field(
         (), description="Origins of web pages elsewhere that may call the API; none by default."
     )
+    session_hours: float = Field(12, gt=0, le=24 * 31, description="How long a person stays signed in in a browser.")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body, in bytes.")
     max_question_characters: int = Field(8_000, ge=1, description="Longest question, in characters.")
     max_concurrent_answers: int = Field(4, ge=1, description="Answers generated at the same time; more wait.")

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from policies.access.scope import AccessScope
     from policies.credentials import KeyStore
     from policies.people import PeopleStore
+    from policies.sessions import SessionStore
     from service.answer.engine import AnswerEngine
+    from service.conversations.store import ConversationStore
     from service.runtimes.interface import Runtime
     from service.settings import Settings
     from vectorstore.embedders.interface import Embedder
@@ -63,6 +65,20 @@ class Installation:
         from policies.credentials import KeyStore
 
         return KeyStore(self.people, self.settings.access.classifications)
+
+    @cached_property
+    def sessions(self) -> SessionStore:
+        """Who is signed in in a browser."""
+        from policies.sessions import SessionStore
+
+        return SessionStore(self.people, self.keys)
+
+    @cached_property
+    def conversations(self) -> ConversationStore:
+        """What people asked and were answered, and what they said of it."""
+        from service.conversations.store import ConversationStore
+
+        return ConversationStore(self.directory / "conversations.db")
 
     @cached_property
     def policies(self) -> PolicyEngine:
@@ -145,7 +161,7 @@ class Installation:
 
     def close(self) -> None:
         """Closes what was opened, and nothing else."""
-        for name in ("store", "ingest_embedder", "runs", "people", "audit"):
+        for name in ("store", "ingest_embedder", "runs", "conversations", "people", "audit"):
             opened = self.__dict__.pop(name, None)
             close = getattr(opened, "close", None)
             if close is not None:

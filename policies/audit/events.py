@@ -17,17 +17,23 @@ class EventTag(StrEnum):
 
     AUDIT_READ = "audit:read"
     AUDIT_RECOVERED = "audit:recovered"
+    CONVERSATION_DELETED = "conversation:deleted"
+    CONVERSATION_EXPORTED = "conversation:exported"
+    CONVERSATION_OPENED = "conversation:opened"
     DATA_INITIALISED = "data:initialised"
     DOCUMENT_ADDED = "document:added"
     DOCUMENT_CHANGED = "document:changed"
+    DOCUMENT_DOWNLOADED = "document:downloaded"
     DOCUMENT_QUARANTINED = "document:quarantined"
     DOCUMENT_RELABELLED = "document:relabelled"
     DOCUMENT_REMOVED = "document:removed"
     DOCUMENT_VIEWED = "document:viewed"
+    FEEDBACK_GIVEN = "feedback:given"
     INGEST_FINISHED = "ingest:run:finished"
     INGEST_STARTED = "ingest:run:started"
     KEY_CREATED = "key:created"
     KEY_REVOKED = "key:revoked"
+    LINK_CREATED = "link:created"
     PERSON_ADDED = "person:added"
     PERSON_DISABLED = "person:disabled"
     POLICY_ERROR = "policy:error"
@@ -39,6 +45,8 @@ class EventTag(StrEnum):
     SEARCH_RUN = "search:run"
     SERVICE_STARTED = "service:started"
     SERVICE_STOPPED = "service:stopped"
+    SESSION_ENDED = "session:ended"
+    SESSION_STARTED = "session:started"
 
 
 class AuditRead(TypedDict):
@@ -66,6 +74,22 @@ class AuditRecovered(TypedDict):
     sha256_cut: str
 
 
+class ConversationDeleted(TypedDict):
+    """The person deleted a conversation of theirs; its questions are still in the log."""
+
+    conversation: str
+
+
+class ConversationRead(TypedDict):
+    """A conversation was shown again or exported to its person: the audit ids of the questions whose answers were shown,
+    and how many were withheld because the person may no longer read what they rest on."""
+
+    conversation: str
+    questions: list[str]
+    withheld: int
+    form: NotRequired[str]
+
+
 class DataInitialised(TypedDict):
     """A data directory was made: the embedder that its index is bound to, and the hash of the policy set."""
 
@@ -78,6 +102,15 @@ DocumentWritten = TypedDict("DocumentWritten", {"run": str, "path": str, "sha256
 
 DocumentRelabelled = TypedDict("DocumentRelabelled", {"run": str, "document": str, "path": str, "class": str})
 """A document changed its access class and nothing else."""
+
+
+class DocumentDownloaded(TypedDict):
+    """The original file of a document, or the picture of a page of it, was given to the actor."""
+
+    document: str
+    version: int
+    path: str
+    page: NotRequired[int]
 
 
 class DocumentQuarantined(TypedDict):
@@ -105,6 +138,15 @@ class DocumentViewed(TypedDict):
     version: int
     path: str
     text: bool
+
+
+class FeedbackGiven(TypedDict):
+    """The person judged the answer to the question whose audit id is `question`, or told the owner of a knowledge base that
+    something is missing; the reason stands in the steward's list."""
+
+    feedback: str
+    question: str
+    verdict: str
 
 
 class IngestStarted(TypedDict):
@@ -144,6 +186,14 @@ class KeyRevoked(TypedDict):
 
     key: str
     person: NotRequired[str]
+
+
+class LinkCreated(TypedDict):
+    """A one-time link was made with which a person can sign in."""
+
+    link: str
+    person: str
+    expires: str
 
 
 class PersonAdded(TypedDict):
@@ -243,21 +293,41 @@ class ServiceStopped(TypedDict):
     reason: NotRequired[str]
 
 
+class SessionEnded(TypedDict):
+    """The person signed out."""
+
+    session: str
+
+
+class SessionStarted(TypedDict):
+    """The person signed in, by a link or by the key of that id."""
+
+    session: str
+    key: NotRequired[str | None]
+    expires: str
+
+
 PAYLOADS: Mapping[EventTag, type] = types.MappingProxyType(
     {
         EventTag.AUDIT_READ: AuditRead,
         EventTag.AUDIT_RECOVERED: AuditRecovered,
+        EventTag.CONVERSATION_DELETED: ConversationDeleted,
+        EventTag.CONVERSATION_EXPORTED: ConversationRead,
+        EventTag.CONVERSATION_OPENED: ConversationRead,
         EventTag.DATA_INITIALISED: DataInitialised,
         EventTag.DOCUMENT_ADDED: DocumentWritten,
         EventTag.DOCUMENT_CHANGED: DocumentWritten,
+        EventTag.DOCUMENT_DOWNLOADED: DocumentDownloaded,
         EventTag.DOCUMENT_QUARANTINED: DocumentQuarantined,
         EventTag.DOCUMENT_RELABELLED: DocumentRelabelled,
         EventTag.DOCUMENT_REMOVED: DocumentRemoved,
         EventTag.DOCUMENT_VIEWED: DocumentViewed,
+        EventTag.FEEDBACK_GIVEN: FeedbackGiven,
         EventTag.INGEST_FINISHED: IngestFinished,
         EventTag.INGEST_STARTED: IngestStarted,
         EventTag.KEY_CREATED: KeyCreated,
         EventTag.KEY_REVOKED: KeyRevoked,
+        EventTag.LINK_CREATED: LinkCreated,
         EventTag.PERSON_ADDED: PersonAdded,
         EventTag.PERSON_DISABLED: PersonDisabled,
         EventTag.POLICY_ERROR: PolicyFault,
@@ -269,6 +339,8 @@ PAYLOADS: Mapping[EventTag, type] = types.MappingProxyType(
         EventTag.SEARCH_RUN: SearchRun,
         EventTag.SERVICE_STARTED: ServiceStarted,
         EventTag.SERVICE_STOPPED: ServiceStopped,
+        EventTag.SESSION_ENDED: SessionEnded,
+        EventTag.SESSION_STARTED: SessionStarted,
     }
 )
 """The fields of each event's payload."""

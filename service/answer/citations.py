@@ -93,4 +93,5 @@ def _citation(source: Source, start: int, end: int) -> Citation:
         start=passage.start + start,
         end=passage.start + end,
         quote=passage.text[start:end],
+        classification=passage.classification,
     )

@@ -18,6 +18,7 @@ from policies.errors import InhouseError
 from policies.identity import Principal
 from service.answer.abstain import Refuse, judge
 from service.answer.citations import Citations
+from service.answer.conversation import standalone
 from service.answer.prompts import REFUSAL
 from service.answer.types import Answer, AnswerEvent, Delta, Done, Nearest
 from service.runtimes.interface import AnswerRequest, End, ModelCard, Quote, Runtime, Source, Text, Turn
@@ -84,12 +85,13 @@ class AnswerEngine:
         card = await self._runtime.card()
         scope = await anyio.to_thread.run_sync(self._permit, principal)
         count = limit or self._options.passages
-        found = await anyio.to_thread.run_sync(lambda: self._search.search(question, scope, limit=count, kb=kb))
+        about = await anyio.to_thread.run_sync(standalone, question, history)
+        found = await anyio.to_thread.run_sync(lambda: self._search.search(about, scope, limit=count, kb=kb))
         sources = [Source(number, hit.passage, hit.score) for number, hit in enumerate(found.hits, 1)]
-        request = AnswerRequest(question, sources, found.weights, history, self._options.sentences)
+        request = AnswerRequest(question, sources, found.weights, history, self._options.sentences, about)
         request = await self._runtime.fit(request)
         asked = await self._asked(question, principal, scope, request, card)
-        verdict = judge(question, found.hits, self._options.threshold)
+        verdict = judge(about, found.hits, self._options.threshold)
         if isinstance(verdict, Refuse):
             answer = await self._refusal(principal, asked, found, card, verdict.reason)
             yield Delta(answer.answer)

@@ -13,7 +13,8 @@ FORM = 1
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """One source that the answer rests on: `quote` equals characters [start, end) of that version's parsed text."""
+    """One source that the answer rests on: `quote` equals characters [start, end) of that version's parsed text.
+    `classification` is the document's when it was cited."""
 
     number: int
     document: DocumentId
@@ -24,6 +25,7 @@ class Citation:
     start: int
     end: int
     quote: str
+    classification: str = ""
 
 
 @dataclass(frozen=True, slots=True)

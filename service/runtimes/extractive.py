@@ -122,9 +122,9 @@ class ExtractiveRuntime:
         if not found:
             return []
         vectors = self._embedder.embed([one.text for _, one in found])
-        cosines = vectors @ self._embedder.embed_query(request.question).reshape(-1)
-        asked = query_terms(request.question)
-        numbers = re.findall(r"\d[\w.-]*", request.question.lower())
+        cosines = vectors @ self._embedder.embed_query(request.subject).reshape(-1)
+        asked = query_terms(request.subject)
+        numbers = re.findall(r"\d[\w.-]*", request.subject.lower())
         kinds = hints(request.question)
         scored = []
         for (source, one), cosine in zip(found, cosines, strict=True):

@@ -29,13 +29,19 @@ class Turn:
 @dataclass(frozen=True, slots=True)
 class AnswerRequest:
     """What a runtime gets: untrusted passages, apart from the instructions. `weights` are the idf of the question's terms;
-    `sentences` bounds a quoted answer."""
+    `sentences` bounds a quoted answer. `about` is the question with what it refers back to, where it is a follow-up."""
 
     question: str
     sources: Sequence[Source]
     weights: Mapping[str, float] = field(default_factory=dict)
     history: Sequence[Turn] = ()
     sentences: int = 2
+    about: str = ""
+
+    @property
+    def subject(self) -> str:
+        """What sentences are held against: the question, with what it refers back to."""
+        return self.about or self.question
 
 
 @dataclass(frozen=True, slots=True)
