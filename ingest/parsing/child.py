@@ -12,17 +12,27 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
+from ingest.parsing.answers import document_in, failure_in, picture_in
 from ingest.parsing.confinement import Layers
 from ingest.parsing.frames import FrameError, FrameReader, FrameTimeout, send_file
 from ingest.parsing.ocr import tessdata_folder
-from ingest.parsing.types import Outcome, ParsedDocument, ParseFailure, ParseItem, ParseReason, ParserLimits
+from ingest.parsing.types import (
+    Outcome,
+    ParseFailure,
+    ParseItem,
+    ParseReason,
+    ParserLimits,
+    PictureItem,
+    PictureOutcome,
+)
 from policies.egress.switches import SWITCHES
 from policies.errors import InhouseError
-from vectorstore.types import Page
+
+Answer = TypeVar("Answer")
 
 PROGRAM = (sys.executable, "-I", "-m", "ingest.parsing.worker")
 """Our own interpreter and module; started without a shell, with the bytes of memory that it may use as its argument."""
@@ -43,9 +53,6 @@ _JSON_GROWTH = 6
 _PROGRESS_SECONDS, _PROGRESS_BYTES = 0.02, 4096
 """Processor time and bytes read that count as a sign of progress; what an idle process uses by itself is far below."""
 
-_HIGHEST_PAGE = 10_000_000
-_LONGEST_WORDS = 1000
-_MOST_WARNINGS = 100
 _NO_MEMORY = (b"memory allocation", b"bad_alloc", b"out of memory", b"Cannot allocate memory")
 _TAINTED = (ParseReason.CRASHED, ParseReason.TOO_MUCH_MEMORY)
 
@@ -69,8 +76,17 @@ class ParserChild:
     def parse(self, item: ParseItem) -> Outcome:
         """The file's text, or why there is none. Raises InhouseError when the process does not start, and nothing that a
         file could cause."""
+        return self._answer(item.path, {"name": item.name}, document_in)
+
+    def draw(self, item: PictureItem) -> PictureOutcome:
+        """A page's picture, or why there is none. Raises as `parse` does."""
+        return self._answer(item.path, {"page": item.page, "quote": item.quote}, picture_in)
+
+    def _answer(
+        self, path: Path, words: dict[str, Any], understood: Callable[[dict[str, Any]], Answer | None]
+    ) -> Answer | ParseFailure:
         try:
-            descriptor = os.open(item.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except (OSError, ValueError) as error:
             return ParseFailure(ParseReason.UNREADABLE, getattr(error, "strerror", None) or str(error))
         try:
@@ -78,7 +94,7 @@ class ParserChild:
             refused = self._refused(before)
             if refused is not None:
                 return refused
-            outcome = self._parse(descriptor, item.name, before.st_size)
+            outcome = self._attempt(descriptor, self._request(words, before.st_size), understood)
             after = os.fstat(descriptor)
         finally:
             os.close(descriptor)
@@ -123,46 +139,59 @@ class ParserChild:
             return ParseFailure(ParseReason.EMPTY, "the file is empty")
         return None
 
-    def _parse(self, descriptor: int, name: str, size: int) -> Outcome:
-        request = {
-            "name": name,
+    def _request(self, words: dict[str, Any], size: int) -> dict[str, Any]:
+        return {
+            **words,
             "cpu_seconds": self._limits.cpu_seconds + size // _BYTES_PER_CPU_SECOND,
             "output_bytes": self._limits.output_bytes,
             "beat_seconds": min(_BEAT_SECONDS, self._limits.silence_seconds / 10),
         }
-        if self._process is None or self._parsed >= _FILES_BEFORE_RECYCLING:
+
+    def _attempt(
+        self, descriptor: int, request: dict[str, Any], understood: Callable[[dict[str, Any]], Answer | None]
+    ) -> Answer | ParseFailure:
+        # One that died between two files (the system ran out of memory, say) did not die of this one.
+        if self._process is None or self._process.poll() is not None or self._parsed >= _FILES_BEFORE_RECYCLING:
             self._start()
+        started = time.monotonic()
         try:
-            outcome = self._ask(request, descriptor)
+            outcome = self._ask(request, descriptor, understood)
         except FrameTimeout:
             self.end()
-            return ParseFailure(ParseReason.TOO_MUCH_TIME, f"no sign of progress for {self._limits.silence_seconds} s")
+            return ParseFailure(ParseReason.TOO_MUCH_TIME, self._overrun(time.monotonic() - started))
         except (FrameError, OSError, KeyError, TypeError, ValueError, OverflowError) as error:
             return self._after_death(error)
         if isinstance(outcome, ParseFailure) and outcome.reason in _TAINTED:
             self.end()
         return outcome
 
-    def _ask(self, request: dict[str, Any], descriptor: int) -> Outcome:
+    def _ask(
+        self, request: dict[str, Any], descriptor: int, understood: Callable[[dict[str, Any]], Answer | None]
+    ) -> Answer | ParseFailure:
         assert self._reader is not None
         assert self._requests is not None
         self._parsed += 1
         send_file(self._requests, request, descriptor)
         moved_at, cpu, read = time.monotonic(), 0.0, 0
+        ends_at = moved_at + self._limits.whole_seconds
         while True:
-            left = moved_at + self._limits.silence_seconds - time.monotonic()
+            left = min(moved_at + self._limits.silence_seconds, ends_at) - time.monotonic()
             answer = self._reader.read(left)
-            if "document" in answer:
-                return _document(answer["document"])
-            if "failure" in answer:
-                return ParseFailure(
-                    ParseReason(answer["failure"]["reason"]), _unicode(answer["failure"]["detail"])[:_LONGEST_WORDS]
-                )
+            outcome = understood(answer) or failure_in(answer)
+            if outcome is not None:
+                return outcome
             # A beat alone proves that the interpreter runs. What the parser used or read since proves that it works.
             if float(answer["cpu"]) - cpu >= _PROGRESS_SECONDS or int(answer["read"]) - read >= _PROGRESS_BYTES:
                 moved_at, cpu, read = time.monotonic(), float(answer["cpu"]), int(answer["read"])
             elif left <= 0:
                 raise FrameTimeout("no progress")
+            if time.monotonic() >= ends_at:
+                raise FrameTimeout("no end")
+
+    def _overrun(self, seconds: float) -> str:
+        if seconds >= self._limits.whole_seconds:
+            return f"not done after {self._limits.whole_seconds} s"
+        return f"no sign of progress for {self._limits.silence_seconds} s"
 
     def _start(self) -> None:
         self.end()
@@ -238,30 +267,3 @@ def _ended(code: int | None, error: Exception) -> str:
     if code < 0:
         return f"the worker was ended by {signal.Signals(-code).name}"
     return f"the worker ended with {code}"
-
-
-def _document(said: dict[str, Any]) -> ParsedDocument:
-    """What the worker said, taken as from a stranger: typed, in order, and no longer than it needs to be."""
-    text = _unicode(said["text"])
-    pages = tuple(Page(int(page["number"]), int(page["start"]), int(page["end"])) for page in said["pages"])
-    place = 0
-    for page in pages:
-        if not place <= page.start <= page.end <= len(text) or not 0 <= page.number <= _HIGHEST_PAGE:
-            raise FrameError("pages outside the text")
-        place = page.end
-    return ParsedDocument(
-        text=text,
-        pages=pages,
-        title=_unicode(said["title"])[:_LONGEST_WORDS],
-        media_type=_unicode(said["media_type"])[:_LONGEST_WORDS],
-        metadata={_unicode(key): _unicode(value)[:_LONGEST_WORDS] for key, value in dict(said["metadata"]).items()},
-        warnings=tuple(_unicode(one)[:_LONGEST_WORDS] for one in said["warnings"][:_MOST_WARNINGS]),
-    )
-
-
-def _unicode(value: object) -> str:
-    """A string that can be stored; half a surrogate pair, which JSON can say, cannot."""
-    if not isinstance(value, str):
-        raise FrameError("not a string")
-    value.encode("utf-8")
-    return value

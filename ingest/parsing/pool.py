@@ -1,4 +1,4 @@
-"""Parses many files in worker processes; a file that kills its worker costs itself alone."""
+"""Parses many files, or draws many pages, in worker processes; a file that kills its worker costs itself alone."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import contextlib
 import queue
 import shutil
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from ingest.parsing.child import PROGRAM, SCRATCH_PREFIX, ParserChild
 from ingest.parsing.confinement import Layers
-from ingest.parsing.types import Outcome, ParseItem, ParserLimits
+from ingest.parsing.types import Outcome, ParseItem, ParserLimits, PictureItem, PictureOutcome
+from policies.errors import InhouseError
 
 __all__ = ["Outcome", "ParserPool"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Drawn = TypeVar("Drawn", bound=PictureItem)
 
 _LOOK_SECONDS = 0.1
 
@@ -37,10 +42,19 @@ class ParserPool:
     def parse(self, items: Iterable[ParseItem]) -> Iterator[tuple[ParseItem, Outcome]]:
         """Each item with its outcome, as they come; no more than a few items are taken ahead of what was given out.
 
-        Raises what `items` raises, and InhouseError when a worker does not even start: neither is a file's fault.
+        Raises what `items` raises, and InhouseError when a worker does not even start: neither is a file's fault. A pool
+        does one thing at a time: no second `parse` or `draw` before the end of the first.
         """
-        tasks: queue.Queue[ParseItem | None] = queue.Queue(maxsize=len(self._workers))
-        results: queue.Queue[tuple[ParseItem, Outcome] | BaseException | None] = queue.Queue(maxsize=4 * len(self._workers))
+        return self._each(items, ParserChild.parse)
+
+    def draw(self, items: Iterable[Drawn]) -> Iterator[tuple[Drawn, PictureOutcome | InhouseError]]:
+        """Each page with its picture, or why there is none, in the same manner; but that a worker does not start is told
+        with the page that it was needed for, because others, asked for later, do not hang on it."""
+        return self._each(items, _drawn)
+
+    def _each(self, items: Iterable[Item], do: Callable[[ParserChild, Item], Result]) -> Iterator[tuple[Item, Result]]:
+        tasks: queue.Queue[Item | None] = queue.Queue(maxsize=len(self._workers))
+        results: queue.Queue[tuple[Item, Result] | BaseException | None] = queue.Queue(maxsize=4 * len(self._workers))
         stop = threading.Event()
 
         def feed() -> None:
@@ -57,7 +71,7 @@ class ParserPool:
         def work(worker: ParserChild) -> None:
             try:
                 while (item := _get(tasks, stop)) is not None:
-                    if not _put(results, (item, worker.parse(item)), stop):
+                    if not _put(results, (item, do(worker, item)), stop):
                         return
             except BaseException as error:
                 _put(results, error, stop)
@@ -85,12 +99,16 @@ class ParserPool:
     def _end(self, threads: list[threading.Thread]) -> None:
         while any(thread.is_alive() for thread in threads):
             # Killed from here, closed by its own thread: a pipe closed under a reader may already be another file.
-            for worker in self._workers:
-                worker.kill()
+            self.kill()
             threads[-1].join(_LOOK_SECONDS)
             threads = [thread for thread in threads if thread.is_alive()]
         for worker in self._workers:
             worker.end()
+
+    def kill(self) -> None:
+        """Kills the children that run now, from whichever thread: what they are at has failed."""
+        for worker in self._workers:
+            worker.kill()
 
     def layers(self) -> Layers:
         """Which walls hold around a worker. Raises InhouseError when it does not start."""
@@ -102,6 +120,13 @@ class ParserPool:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         for worker in self._workers:
             worker.end()
+
+
+def _drawn(worker: ParserChild, item: PictureItem) -> PictureOutcome | InhouseError:
+    try:
+        return worker.draw(item)
+    except InhouseError as error:
+        return error
 
 
 def _put(target: queue.Queue[Any], value: Any, stop: threading.Event) -> bool:

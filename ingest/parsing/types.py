@@ -1,7 +1,8 @@
-"""What parsing gives: a document's text and pages, or the reason why there is none."""
+"""What parsing gives: a document's text and pages, or a page's picture, or the reason why there is none."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -66,16 +67,43 @@ Outcome = ParsedDocument | ParseFailure
 """What parsing a file gives."""
 
 
+PICTURE_WIDTH, PICTURE_HEIGHT = 1000, 2000
+"""Pixels of a page's picture: the first where the second allows it, and never more than both, whatever the page says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A page as a PNG of `width` times `height` pixels, in which `marked` words of a quote are marked."""
+
+    png: bytes
+    width: int
+    height: int
+    marked: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoSuchPage:
+    """The document has this many pages, and the one that was asked for is not among them."""
+
+    pages: int
+
+
+PictureOutcome = Picture | NoSuchPage | ParseFailure
+"""What drawing a page gives."""
+
+
 @dataclass(frozen=True, slots=True)
 class ParserLimits:
     """Limits of one worker: bytes of memory, seconds of processor time for a file before what its size adds, seconds
-    without a sign of progress (processor time used, or bytes read), bytes of text, bytes of a file."""
+    without a sign of progress (processor time used, or bytes read), bytes of what is given out, bytes of a file, and
+    seconds for a file in all."""
 
     memory_bytes: int = 2 * 2**30
     cpu_seconds: int = 120
     silence_seconds: int = 60
     output_bytes: int = 64 * 2**20
     file_bytes: int = 256 * 2**20
+    whole_seconds: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +112,12 @@ class ParseItem:
 
     path: Path
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PictureItem:
+    """A page to draw, its number from 1, of a PDF file, and the words to mark in it."""
+
+    path: Path
+    page: int
+    quote: str

@@ -1,7 +1,8 @@
-"""The child that parses: limited and confined, one file at a time, until its end of the socket is closed."""
+"""The child that parses and draws: limited and confined, one file at a time, until its end of the socket is closed."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import resource
@@ -11,12 +12,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ingest.parsing.confinement import confine, readable_places
 from ingest.parsing.frames import FrameError, encode, receive_file
-from ingest.parsing.types import ParsedDocument, ParseFailure, ParseReason
+from ingest.parsing.pdfium_door import draw as draw_with_pdfium
+from ingest.parsing.types import NoSuchPage, ParsedDocument, ParseFailure, ParseReason, Picture, PictureOutcome
 
 _REQUEST_CAP = 1 << 20
 _FILE_CAP = 1 << 30
@@ -24,8 +27,11 @@ _FILE_CAP = 1 << 30
 Parse = Callable[..., ParsedDocument | ParseFailure]
 """Takes a file's bytes and its name, and `output_bytes` and `tessdata` by keyword."""
 
+Draw = Callable[..., PictureOutcome]
+"""Takes a file's bytes, a page's number and a quote."""
 
-def work(memory_bytes: int, parse: Parse) -> None:
+
+def work(memory_bytes: int, parse: Parse, draw: Draw = draw_with_pdfium) -> None:
     """Limits and confines this process, then takes requests with open files from the socket that is standard input, and
     writes heartbeats and results to the pipe that was standard output. Call it while there is one thread."""
     if sys.platform.startswith("linux"):
@@ -49,7 +55,7 @@ def work(memory_bytes: int, parse: Parse) -> None:
         _arm(int(request["cpu_seconds"]))
         busy.seconds = float(request["beat_seconds"])
         busy.event.set()
-        answer = _answer(request, file, parse, tessdata)
+        answer = _answer(request, file, partial(_outcome, parse, draw, tessdata))
         busy.event.clear()
         _send(output, lock, answer)
 
@@ -80,24 +86,45 @@ class _Counters:
         return {"cpu": time.process_time() - time.thread_time(), "read": read}
 
 
-def _answer(request: dict[str, Any], file: int, parse: Parse, tessdata: str | None) -> dict[str, Any]:
+def _answer(
+    request: dict[str, Any], file: int, outcome: Callable[[bytes, dict[str, Any]], ParsedDocument | PictureOutcome]
+) -> dict[str, Any]:
     most = int(request["output_bytes"])
     try:
         with open(file, "rb") as opened:
             content = opened.read()
-        outcome = parse(content, str(request["name"]), output_bytes=most, tessdata=tessdata)
+        return _said(outcome(content, request), most)
     except MemoryError:
-        outcome = ParseFailure(ParseReason.TOO_MUCH_MEMORY, "memory ran out")
+        failure = ParseFailure(ParseReason.TOO_MUCH_MEMORY, "memory ran out")
     except OSError as error:
-        outcome = ParseFailure(ParseReason.UNREADABLE, error.strerror or str(error))
+        failure = ParseFailure(ParseReason.UNREADABLE, error.strerror or str(error))
     except BaseException as error:
         # A panic in native code is no Exception; what it leaves behind is not trusted with another file (see the parent).
-        outcome = ParseFailure(ParseReason.CRASHED, f"{type(error).__name__} in the parser")
-    if isinstance(outcome, ParsedDocument) and len(outcome.text.encode("utf-8", "surrogatepass")) > most:
+        failure = ParseFailure(ParseReason.CRASHED, f"{type(error).__name__} in the parser")
+    return _said(failure, most)
+
+
+def _outcome(
+    parse: Parse, draw: Draw, tessdata: str | None, content: bytes, request: dict[str, Any]
+) -> ParsedDocument | PictureOutcome:
+    if "page" in request:
+        return draw(content, int(request["page"]), str(request["quote"]))
+    return parse(content, str(request["name"]), output_bytes=int(request["output_bytes"]), tessdata=tessdata)
+
+
+def _said(outcome: ParsedDocument | PictureOutcome, most: int) -> dict[str, Any]:
+    """The outcome in JSON's types; one of more than `most` bytes is a failure."""
+    if isinstance(outcome, ParsedDocument):
+        if len(outcome.text.encode("utf-8", "surrogatepass")) <= most:
+            return {"document": asdict(outcome)}
         outcome = ParseFailure(ParseReason.TOO_MUCH_OUTPUT, f"{len(outcome.text)} characters of text")
-    if isinstance(outcome, ParseFailure):
-        return {"failure": {"reason": outcome.reason.value, "detail": outcome.detail}}
-    return {"document": asdict(outcome)}
+    if isinstance(outcome, Picture):
+        if len(outcome.png) <= most:
+            return {"picture": {**asdict(outcome), "png": base64.b64encode(outcome.png).decode("ascii")}}
+        outcome = ParseFailure(ParseReason.TOO_MUCH_OUTPUT, f"a picture of {len(outcome.png)} bytes")
+    if isinstance(outcome, NoSuchPage):
+        return {"pages": outcome.pages}
+    return {"failure": {"reason": outcome.reason.value, "detail": outcome.detail}}
 
 
 def _arm(cpu_seconds: int) -> None:

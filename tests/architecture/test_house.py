@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 
 PACKAGES = ("policies", "vectorstore", "ingest", "service")
-HEAVY = ("torch", "sentence_transformers", "chromadb", "llama_index", "onnxruntime", "sqlalchemy", "kreuzberg", "tantivy")
+HEAVY = (
+    "torch",
+    "sentence_transformers",
+    "chromadb",
+    "llama_index",
+    "onnxruntime",
+    "sqlalchemy",
+    "kreuzberg",
+    "pypdfium2",
+    "tantivy",
+)
 LIGHT = ("service.cli.application", "service.settings", "policies.audit.log", "service.runtimes.interface")
 _LONGEST_MODULE = 400
 _LONGEST_FUNCTION = 50
@@ -82,7 +92,7 @@ def test_the_environment_is_read_in_two_places_alone(repository: Path) -> None:
 
 
 def test_each_engine_has_one_door(repository: Path) -> None:
-    doors = {"chromadb": 1, "tantivy": 2, "kreuzberg": 1, "cedarpy": 2}
+    doors = {"chromadb": 1, "tantivy": 2, "kreuzberg": 1, "pypdfium2": 1, "cedarpy": 2}
     for engine, most in doors.items():
         importing = [
             path
