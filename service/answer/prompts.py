@@ -19,8 +19,9 @@ REFUSAL = "The documents do not say."
 
 
 def messages(request: AnswerRequest) -> list[dict[str, str]]:
-    """Chat messages for one request. The boundary is random, so that no document can hold it and close its quotation."""
-    boundary = f"===SOURCE-{secrets.token_hex(8)}"
+    """Chat messages for one request. The boundary is random, so that no document can hold it and close its quotation; it is
+    of digits, of which a tokenizer makes as many tokens each time, so that what was counted is what is sent."""
+    boundary = f"===SOURCE-{secrets.randbelow(10**16):016}"
     sources = [
         f"{boundary} [{source.number}] {_line(source.passage.title)}\n{source.passage.text}" for source in request.sources
     ]

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
-import anyio
-
 from policies.errors import ModelRefused, ModelUnavailable
 from service.runtimes.interface import AnswerRequest, End, ModelCard, Piece, Text
-from service.runtimes.ollama_client import NotThere, OllamaClient
+from service.runtimes.local_server import NotThere
+from service.runtimes.ollama_client import OllamaClient
+from service.runtimes.patience import Patience
+from service.runtimes.thoughts import Visible
+from service.runtimes.window import ESTIMATED_SHARE, estimated_tokens, fitted
 
 Render = Callable[[AnswerRequest], list[dict[str, str]]]
 _CLOUD_NAME = re.compile(r"(:|-)cloud$", re.IGNORECASE)
 _REMOTE = ("remote_model", "remote_host")
-_BYTES_PER_TOKEN = 2.0
-"""Fewer bytes a token than any tokenizer in use takes for running text, so that the estimate errs on the safe side."""
-
-_MESSAGE_TOKENS = 24
-"""What a chat template adds to each message, generously."""
-
-_BELIEVED_SHARE = 0.25
-"""The estimate is at most some four times too high for plain text; a count below this share of it means a cut prompt."""
-
 _SEED = 7
-_THINK = re.compile(r"<think>.*?(</think>\s*|$)", re.DOTALL)
 
 
 class OllamaRuntime:
@@ -57,14 +48,14 @@ class OllamaRuntime:
         if _CLOUD_NAME.search(model):
             raise _cloud(model)
         self._model = model if ":" in model else f"{model}:latest"
-        self._client = OllamaClient(url, allowed_hosts, start_seconds=start_seconds, token_seconds=token_seconds)
+        self._client = OllamaClient(url, allowed_hosts, whole_seconds=start_seconds)
         self._render = render
         self._digest = digest
         self._strict = require_cloud_disabled
         self._context = context_tokens
         self._answer_tokens = max_answer_tokens
         self._keep_alive = keep_alive
-        self._total_seconds = total_seconds
+        self._seconds = (start_seconds, token_seconds, total_seconds)
 
     async def card(self) -> ModelCard:
         """The model as the server has it now: asked anew each time, because a name can be made to mean another model."""
@@ -92,28 +83,18 @@ class OllamaRuntime:
         """As many sources, best first, as fit beside the longest answer; raises ModelUnavailable where the question alone
         does not."""
         window = (await self.card()).context_tokens or self._context
-        room = window - self._answer_tokens
-        kept = list(request.sources)
-        while True:
-            smaller = dataclasses.replace(request, sources=kept)
-            if self._estimate(smaller) <= room:
-                return smaller
-            if not kept:
-                raise ModelUnavailable(
-                    f"the question does not fit into the model's window of {window} tokens",
-                    hint="Ask more briefly, or raise runtime.context_tokens.",
-                )
-            kept.pop()
+
+        async def count(smaller: AnswerRequest) -> int:
+            return self._estimate(smaller)
+
+        return await fitted(request, count, window=window, answer_tokens=self._answer_tokens)
 
     async def stream(self, request: AnswerRequest) -> AsyncIterator[Piece]:
         """See `Runtime.stream`. A stream that ends without saying so is an error, never an answer."""
         window = (await self.card()).context_tokens or self._context
-        deadline = anyio.current_time() + self._total_seconds
-        visible = _Visible()
+        visible = Visible()
         async with aclosing(self._lines(request, window)) as lines:
             async for line in lines:
-                if anyio.current_time() > deadline:
-                    raise ModelUnavailable("the answer took too long", hint="See runtime.total_seconds.")
                 text = visible.add(str((line.get("message") or {}).get("content") or ""))
                 if text:
                     yield Text(text)
@@ -141,7 +122,7 @@ class OllamaRuntime:
             "options": {"num_ctx": window, "num_predict": self._answer_tokens, "temperature": 0, "seed": _SEED},
         }
         try:
-            async with aclosing(self._client.lines("/api/chat", body)) as lines:
+            async with aclosing(self._client.lines("/api/chat", body, Patience(*self._seconds))) as lines:
                 async for line in lines:
                     if any(line.get(key) for key in _REMOTE):
                         raise _cloud(self._model)
@@ -154,7 +135,7 @@ class OllamaRuntime:
     def _end(self, line: dict[str, Any], request: AnswerRequest) -> End:
         read, written = int(line.get("prompt_eval_count") or 0), int(line.get("eval_count") or 0)
         # Old servers ignore `truncate` and `shift`; zero is what some report for a prompt that they had cached.
-        if read and read < _BELIEVED_SHARE * self._estimate(request):
+        if read and read < ESTIMATED_SHARE * self._estimate(request):
             raise ModelUnavailable(
                 f"the model server cut the prompt: it read {read} tokens", hint="Update Ollama, or raise its context length."
             )
@@ -164,9 +145,7 @@ class OllamaRuntime:
         return End("length" if reason == "length" else "stop", read, written)
 
     def _estimate(self, request: AnswerRequest) -> int:
-        messages = self._render(request)
-        size = sum(len(one["content"].encode()) for one in messages)
-        return int(size / _BYTES_PER_TOKEN) + _MESSAGE_TOKENS * len(messages)
+        return estimated_tokens(self._render(request))
 
     async def _check_cloud_switch(self) -> None:
         hint = "Start Ollama with OLLAMA_NO_CLOUD=1; or set runtime.require_cloud_disabled = false if it has no way out."
@@ -185,26 +164,6 @@ class OllamaRuntime:
 
     def _missing(self) -> ModelUnavailable:
         return ModelUnavailable(f"the Ollama server has no model {self._model}", hint=f"On it, run: ollama pull {self._model}")
-
-
-class _Visible:
-    """Leaves out what stands between <think> and </think>, however packets cut the tags."""
-
-    def __init__(self) -> None:
-        self._pending = ""
-
-    def add(self, text: str) -> str:
-        """What can be shown now."""
-        whole = _THINK.sub(lambda found: "" if found.group(1) else found.group(0), self._pending + text)
-        opened = whole.find("<think>")
-        if opened < 0:
-            opened = next((len(whole) - n for n in range(min(6, len(whole)), 0, -1) if "<think>".startswith(whole[-n:])), -1)
-        shown, self._pending = (whole, "") if opened < 0 else (whole[:opened], whole[opened:])
-        return shown
-
-    def rest(self) -> str:
-        """What was held back and is no thought."""
-        return "" if self._pending.startswith("<think>") else self._pending
 
 
 def _trained_context(shown: dict[str, Any]) -> int | None:

@@ -143,7 +143,8 @@ CONNECTING = {
 }
 REACHING = {"connect_ex", "create_connection", "getaddrinfo", "gethostbyname", "open_connection", "sendto", "urlopen"}
 DOORS = {
-    "service/runtimes/ollama_client.py": "the model server, checked by address",
+    "service/runtimes/local_address.py": "looks up the model server's name, once",
+    "service/runtimes/local_server.py": "the model server, checked by address",
     "service/control/client.py": "the service's own Unix socket",
 }
 PASSING = {
