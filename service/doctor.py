@@ -146,9 +146,10 @@ def _runtime(directory: Path, settings: Settings) -> Finding:
         return Finding("runtime", "ok", "extractive: quotes, needs no model")
     import asyncio
 
-    from service.wiring import make_ollama
+    from service.wiring import make_ollama, make_openai
 
-    card = asyncio.run(make_ollama(settings).card())
+    runtime = make_openai(settings) if settings.runtime.kind == "openai" else make_ollama(settings)
+    card = asyncio.run(runtime.card())
     return Finding("runtime", "ok", f"{card.name} ({card.digest[:19]}), window {card.context_tokens} tokens")
 
 

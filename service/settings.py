@@ -78,27 +78,41 @@ class IngestSettings(_Group):
 class RuntimeSettings(_Group):
     """What turns passages into an answer."""
 
-    kind: Literal["extractive", "ollama"] = Field(
-        "extractive", description="`extractive`: quotes, no model. `ollama`: a model of a local Ollama server."
+    kind: Literal["extractive", "ollama", "openai"] = Field(
+        "extractive",
+        description="`extractive`: quotes, no model. `ollama`: a model of a local Ollama server. `openai`: one of a local "
+        "server of OpenAI's protocol (vLLM, llama.cpp, LM Studio).",
     )
-    model: str | None = Field(None, description="Model name, for `ollama`, e.g. `qwen3:4b`.")
-    url: str = Field("http://127.0.0.1:11434", description="The Ollama server: loopback, a unix socket, or an allowed host.")
+    model: str | None = Field(None, description="Model name as the server lists it, e.g. `qwen3:4b`.")
+    url: str = Field("http://127.0.0.1:11434", description="The model server: loopback, a unix socket, or an allowed host.")
+    api_key_file: Path | None = Field(None, description="File that holds the key of an `openai` server, and nothing else.")
     allowed_hosts: tuple[str, ...] = Field((), description="Private hosts, beside loopback, that may be the model server.")
-    digest: str | None = Field(None, description="SHA-256 that the model must have; another one is refused.")
+    digest: str | None = Field(
+        None,
+        description="SHA-256 that the model must have; another one is refused. With `openai` it is that of what the server "
+        "tells of the model, because none tells that of the weights.",
+    )
     require_cloud_disabled: bool = Field(
         True, description="Refuse an Ollama server whose cloud switch is not off, or that does not say."
     )
     context_tokens: int = Field(8192, ge=512, description="Context window asked for, capped by the model's own.")
     max_answer_tokens: int = Field(512, ge=16, description="Longest answer, in tokens.")
-    keep_alive: str = Field("10m", description="How long the server keeps the model in memory.")
+    keep_alive: str = Field("10m", description="How long an Ollama server keeps the model in memory.")
     start_seconds: float = Field(300, gt=0, description="Longest wait for the first token, a cold load included.")
     token_seconds: float = Field(60, gt=0, description="Longest wait between two tokens.")
     total_seconds: float = Field(900, gt=0, description="Longest answer, in seconds.")
 
     @model_validator(mode="after")
-    def _model_where_needed(self) -> RuntimeSettings:
-        if self.kind == "ollama" and not self.model:
-            raise ValueError("runtime.kind = 'ollama' needs runtime.model, e.g. 'qwen3:4b'")
+    def _whole(self) -> RuntimeSettings:
+        example = {"ollama": "qwen3:4b", "openai": "qwen3-4b"}.get(self.kind)
+        if example and not self.model:
+            raise ValueError(f"runtime.kind = '{self.kind}' needs runtime.model, e.g. '{example}'")
+        if self.kind == "openai" and "url" not in self.model_fields_set:
+            raise ValueError("runtime.kind = 'openai' needs runtime.url, e.g. 'http://127.0.0.1:8000/v1'")
+        if self.kind != "openai" and self.api_key_file is not None:
+            raise ValueError(f"runtime.api_key_file means nothing with runtime.kind = '{self.kind}'")
+        if self.context_tokens <= self.max_answer_tokens:
+            raise ValueError("runtime.context_tokens must be more than runtime.max_answer_tokens")
         return self
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from service.answer.engine import AnswerEngine
     from service.conversations.store import ConversationStore
     from service.runtimes.interface import Runtime
+    from service.runtimes.openai_compatible import OpenAICompatibleRuntime
     from service.settings import Settings
     from vectorstore.embedders.interface import Embedder
     from vectorstore.search import Search
@@ -201,9 +202,11 @@ def make_embedder(directory: Path, settings: Settings) -> Embedder:
 
 
 def make_runtime(settings: Settings, embedder: Embedder) -> Runtime:
-    """The runtime that settings name."""
+    """The runtime that settings name; raises SettingsError or ModelRefused."""
     if settings.runtime.kind == "ollama":
         return make_ollama(settings)
+    if settings.runtime.kind == "openai":
+        return make_openai(settings)
     from service.runtimes.extractive import ExtractiveRuntime
 
     return ExtractiveRuntime(embedder)
@@ -226,6 +229,29 @@ def make_ollama(settings: Settings) -> Runtime:
         context_tokens=chosen.context_tokens,
         max_answer_tokens=chosen.max_answer_tokens,
         keep_alive=chosen.keep_alive,
+        start_seconds=chosen.start_seconds,
+        token_seconds=chosen.token_seconds,
+        total_seconds=chosen.total_seconds,
+    )
+
+
+def make_openai(settings: Settings) -> OpenAICompatibleRuntime:
+    """The runtime of a server of OpenAI's protocol that settings describe; raises SettingsError or ModelRefused."""
+    from service.answer.prompts import messages
+    from service.runtimes.openai_client import key_in
+    from service.runtimes.openai_compatible import OpenAICompatibleRuntime
+
+    chosen = settings.runtime
+    assert chosen.model is not None
+    return OpenAICompatibleRuntime(
+        model=chosen.model,
+        url=chosen.url,
+        render=messages,
+        allowed_hosts=chosen.allowed_hosts,
+        api_key=None if chosen.api_key_file is None else key_in(chosen.api_key_file),
+        digest=chosen.digest,
+        context_tokens=chosen.context_tokens,
+        max_answer_tokens=chosen.max_answer_tokens,
         start_seconds=chosen.start_seconds,
         token_seconds=chosen.token_seconds,
         total_seconds=chosen.total_seconds,

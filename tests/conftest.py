@@ -175,30 +175,60 @@ def onnx_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return model
 
 
-@pytest.fixture(scope="session")
-def model_double() -> ModuleType:
-    """The server that speaks Ollama's protocol, with `Behaviour` and `ollama_server`; it lives beside the runtime's tests."""
-    name = "ollama_server_for_all_tests"
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / "service" / "ollama_server.py")
+def _server_module(name: str) -> ModuleType:
+    """A server of tests/service as a module of its own."""
+    spec = importlib.util.spec_from_file_location(f"{name}_for_all_tests", ROOT / "tests" / "service" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 
 
 @pytest.fixture(scope="session")
-def llama(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """llama.cpp with a tiny real model, listening to nobody but this process."""
-    xllamacpp = pytest.importorskip("xllamacpp", reason="xllamacpp has no wheel for this platform")
+def model_double() -> ModuleType:
+    """The server that speaks Ollama's protocol, with `Behaviour` and `ollama_server`; it lives beside the runtime's tests."""
+    return _server_module("ollama_server")
+
+
+@pytest.fixture(scope="session")
+def openai_double() -> ModuleType:
+    """The server that speaks OpenAI's protocol, with `Behaviour` and `openai_server`."""
+    return _server_module("openai_server")
+
+
+LLAMA_KEY = "key-of-the-tests"
+
+
+@pytest.fixture(scope="session")
+def tiny_gguf(test_data: Path) -> Path:
+    """A tiny real model that tells stories, without a chat template."""
     model = test_data / "models" / "stories260K.gguf"
     if not model.is_file():
         pytest.skip("needs the tiny GGUF of the test data: models/stories260K.gguf")
+    return model
+
+
+@pytest.fixture(scope="session")
+def llama(tiny_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """llama.cpp with a tiny real model, listening on a Unix socket to who has the key."""
+    xllamacpp = pytest.importorskip("xllamacpp", reason="xllamacpp has no wheel for this platform")
     parameters = xllamacpp.CommonParams()
-    parameters.model.path = str(model)
+    parameters.model.path = str(tiny_gguf)
+    parameters.model_alias = {"tiny"}
     parameters.n_ctx, parameters.verbosity, parameters.offline, parameters.ui = 2048, 0, True, False
     parameters.cache_ram_mib = 0
+    # More threads wait for each other where the cores are busy, for a model that needs none.
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
     parameters.hostnames = [str(tmp_path_factory.mktemp("llama") / "l.sock")]
+    parameters.api_keys = [LLAMA_KEY]
     parameters.chat_template = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
     return xllamacpp.Server(parameters)
+
+
+@pytest.fixture(scope="session")
+def llama_server(llama: Any) -> tuple[str, str]:
+    """The URL of that llama.cpp's own server of OpenAI's protocol, and its key; the model is called `tiny`."""
+    assert llama.listening_address.startswith("unix://")
+    return llama.listening_address, LLAMA_KEY

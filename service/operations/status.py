@@ -27,7 +27,7 @@ def status(installation: Installation, request: StatusRequest, emit: Emit, stop:
         "access_classes": found.access_classes,
         "quarantined": len(installation.runs.quarantine()),
         "embedder": found.fingerprint,
-        "runtime": settings.runtime.model if settings.runtime.kind == "ollama" else settings.runtime.kind,
+        "runtime": settings.runtime.model or settings.runtime.kind,
         "policy": installation.policies.hash,
         "bytes": found.bytes,
         "last_run": last[0].to_json() if last else None,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import httpx2
 import pytest
 
 from policies.errors import ModelUnavailable
@@ -17,6 +19,7 @@ from service.answer.prompts import messages
 from service.runtimes.extractive import ExtractiveRuntime
 from service.runtimes.interface import AnswerRequest, End, Piece, Quote, Source, Text, Turn
 from service.runtimes.ollama import OllamaRuntime
+from service.runtimes.openai_compatible import OpenAICompatibleRuntime
 from service.runtimes.scripted import Pause, ScriptedRuntime
 from vectorstore.embedders.hashing import HashingEmbedder
 from vectorstore.types import DocumentId, Passage, PassageId
@@ -71,6 +74,48 @@ def _ollama(stack: ExitStack, request: pytest.FixtureRequest, llama: Any = None)
     return Adapter(make, talkative, lambda: make(broken), lambda: bool(behaviour.cancelled.wait(60)), room=True)
 
 
+def _openai(stack: ExitStack, request: pytest.FixtureRequest) -> Adapter:
+    module = request.getfixturevalue("openai_double")
+    behaviour = module.Behaviour(text=WORDS)
+    url = stack.enter_context(module.openai_server(behaviour))
+    broken = stack.enter_context(module.openai_server(module.Behaviour(text=WORDS, silent_end_after=2)))
+
+    def make(url: str = url) -> OpenAICompatibleRuntime:
+        return OpenAICompatibleRuntime(model="tiny", url=url, render=messages, start_seconds=120, max_answer_tokens=12)
+
+    def talkative() -> OpenAICompatibleRuntime:
+        behaviour.text = WORDS * 5000
+        return make()
+
+    return Adapter(make, talkative, lambda: make(broken), lambda: bool(behaviour.cancelled.wait(60)), room=True)
+
+
+def left_in_the_middle(slots: Callable[[], Any]) -> bool:
+    """Whether llama.cpp stops before the end of what it was asked for; `slots` tells its state."""
+    for _ in range(600):
+        (slot,) = slots()
+        if not slot["is_processing"]:
+            return bool(slot["next_token"][0]["has_next_token"])
+        time.sleep(0.1)
+    return False
+
+
+def _openai_over_llama(stack: ExitStack, request: pytest.FixtureRequest) -> Adapter:
+    url, key = request.getfixturevalue("llama_server")
+    broken = request.getfixturevalue("openai_double")
+    broken_url = stack.enter_context(broken.openai_server(broken.Behaviour(text=WORDS, silent_end_after=2)))
+
+    def make(url: str = url, tokens: int = 12) -> OpenAICompatibleRuntime:
+        return OpenAICompatibleRuntime(model="tiny", url=url, api_key=key, render=messages, max_answer_tokens=tokens)
+
+    def slots() -> Any:
+        transport = httpx2.HTTPTransport(uds=url.removeprefix("unix://"))
+        with httpx2.Client(transport=transport, base_url="http://localhost", trust_env=False) as client:
+            return client.get("/slots", headers={"Authorization": f"Bearer {key}"}).json()
+
+    return Adapter(make, lambda: make(tokens=1500), lambda: make(broken_url), lambda: left_in_the_middle(slots), room=True)
+
+
 def _ollama_with_llama(stack: ExitStack, request: pytest.FixtureRequest) -> Adapter:
     return _ollama(stack, request, request.getfixturevalue("llama"))
 
@@ -79,6 +124,8 @@ ADAPTERS = {
     "extractive": _extractive,
     "ollama": _ollama,
     "ollama over llama.cpp": _ollama_with_llama,
+    "openai": _openai,
+    "openai over llama.cpp": _openai_over_llama,
     "scripted": _scripted,
 }
 
@@ -217,7 +264,7 @@ def test_cancelling_who_listens_cancels_the_work(adapter: Adapter) -> None:
 
 
 def test_fit_leaves_sources_out_from_the_end_and_cuts_none(adapter: Adapter) -> None:
-    sources = tuple(source(number, f"Word{number} of leave. " * 150) for number in range(1, 13))
+    sources = tuple(source(number, f"Word{number} of leave. " * 100) for number in range(1, 13))
     request = AnswerRequest("How many?", sources, {"leav": 1.0}, (Turn("user", "Hello"),), 1)
 
     async def main() -> tuple[AnswerRequest, AnswerRequest]:
