@@ -1,8 +1,10 @@
 """What quantising costs on SciFact: the cosine between the int8 and the float32 vector of the same abstract, and between the
 int8 vectors of a text in a batch and alone; with --ndcg, nDCG@10 of int8, of float32 and, where the extra is installed, of
-sentence-transformers with the same weights, by meaning alone over whole abstracts cut at the model's window.
+sentence-transformers with the same weights, by meaning alone over whole abstracts cut at the model's window; with --ways,
+what the way in which the graph is run saves.
 
 python bench/embedders.py [--texts N]
+python bench/embedders.py --ways [--texts N]
 python bench/embedders.py --ndcg [--texts N]    # all 5,183 abstracts and 300 questions, or the first N abstracts
 """
 
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import statistics
 import tempfile
 import time
 from collections.abc import Mapping
@@ -23,6 +26,7 @@ import numpy as np  # noqa: E402
 from datasets import data_folder, lines, ndcg, questions  # noqa: E402
 
 from service.wiring import granted_cores  # noqa: E402
+from vectorstore.embedders import onnx  # noqa: E402
 from vectorstore.embedders.interface import Embedder  # noqa: E402
 from vectorstore.embedders.onnx import OnnxEmbedder, prepare  # noqa: E402
 from vectorstore.embedders.weights import packaged_weights  # noqa: E402
@@ -33,6 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=int, help="abstracts; 400 for cosines, all for nDCG")
     parser.add_argument("--ndcg", action="store_true", help="nDCG@10 instead of cosines")
+    parser.add_argument("--ways", action="store_true", help="processor time of each way to run the graph")
     chosen = parser.parse_args()
     count = chosen.texts if chosen.texts or chosen.ndcg else 400
     corpus = lines(data_folder() / "scifact" / "corpus.jsonl")[:count]
@@ -41,7 +46,9 @@ def main() -> None:
         model = Path(temporary) / "model"
         prepare(model)
         small, full = (OnnxEmbedder(model, threads=granted_cores(), quantised=kind) for kind in (True, False))
-        if chosen.ndcg:
+        if chosen.ways:
+            print_ways(list(texts.values()), model)
+        elif chosen.ndcg:
             print_ndcg(texts, {"int8": small, "float32": full, **with_torch()})
         else:
             print_cosines(list(texts.values()), small, full)
@@ -67,6 +74,31 @@ def print_cosines(texts: list[str], small: Embedder, full: Embedder) -> None:
     for name, vectors in compared.items():
         cosines = np.sum(batched * vectors, axis=1)
         print(f"| {name} | {cosines.min():.3f} | {cosines.mean():.3f} |")
+
+
+def print_ways(texts: list[str], model: Path) -> None:
+    """Each way to run the int8 graph: as shipped, with the fusion that is switched off, and with one thread alone. They take
+    turns; the median of three rounds."""
+    shipped = list(onnx._UNWANTED)
+    ways: dict[str, Embedder] = {}
+    for name, unwanted, threads in (
+        ("as shipped", shipped, granted_cores()),
+        ("with SkipLayerNormFusion", [], granted_cores()),
+        ("one thread", shipped, 1),
+    ):
+        onnx._UNWANTED = unwanted
+        ways[name] = OnnxEmbedder(model, threads=threads)
+    onnx._UNWANTED = shipped
+    took: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    for _ in range(3):
+        for name, embedder in ways.items():
+            started, busy = time.perf_counter(), time.process_time()
+            embedder.embed(texts)
+            took[name].append((time.perf_counter() - started, time.process_time() - busy))
+    print(f"| {len(texts)} texts | texts/s | processor ms a text |\n| --- | --- | --- |")
+    for name, rounds in took.items():
+        wall, busy = (statistics.median(column) for column in zip(*rounds, strict=True))
+        print(f"| {name} | {len(texts) / wall:.0f} | {1000 * busy / len(texts):.1f} |")
 
 
 def print_ndcg(texts: Mapping[str, str], embedders: Mapping[str, Embedder]) -> None:

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ FORM = 1
 
 _BATCH = 8
 """Texts in one run: batches of 8 were the fastest of 4 to 64 on mixed lengths."""
+
+_UNWANTED = ["SkipLayerNormFusion"]
+"""A fusion of ONNX Runtime whose kernel is slower than the two that it replaces (bench/embedders.py --ways)."""
 
 _BUILDING = ".building-"
 _FULL, _INT8, _MANIFEST, _TOKENIZER = "model.onnx", "model-int8.onnx", "manifest.json", "tokenizer.json"
@@ -119,10 +123,13 @@ class OnnxEmbedder:
         if not (model / _MANIFEST).is_file():
             raise DataDirectoryError(f"there is no embedding model in {model}", hint="Build it: inhouse init")
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
+        # Several batches side by side, each on one thread, lose no time waiting for each other inside an operator.
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(str(model / name), options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(
+            str(model / name), options, providers=["CPUExecutionProvider"], disabled_optimizers=_UNWANTED
+        )
+        self._threads = ThreadPoolExecutor(threads, "embedding") if threads > 1 else None
         self._cutting = Tokenizer.from_file(str(model / _TOKENIZER))
         self._cutting.enable_truncation(WINDOW)
         self._cutting.no_padding()
@@ -155,9 +162,11 @@ class OnnxEmbedder:
         vectors = np.empty((len(texts), self._dimension), np.float32)
         encoded = self._cutting.encode_batch_fast(list(texts))
         order = sorted(range(len(texts)), key=lambda index: len(encoded[index]))
-        for start in range(0, len(order), _BATCH):
-            rows = order[start : start + _BATCH]
-            vectors[rows] = self._run([encoded[row].ids for row in rows])
+        batches = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
+        inputs = [[encoded[row].ids for row in rows] for rows in batches]
+        outputs = self._threads.map(self._run, inputs) if self._threads and len(batches) > 1 else map(self._run, inputs)
+        for rows, output in zip(batches, outputs, strict=True):
+            vectors[rows] = output
             if progress is not None:
                 progress(len(rows))
         return vectors
