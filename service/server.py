@@ -18,11 +18,11 @@ from policies.audit.events import EventTag
 from policies.egress.switches import keep_temporary_files_in
 from policies.errors import DataDirectoryError, SettingsError
 from policies.identity import SYSTEM_ID
-from service.api.application import create_app
 from service.cli.display import note, say
 from service.control.server import create_control_app
 from service.ownership import SOCKET_NAME, owned
 from service.settings import Settings
+from service.web.application import create_site
 from service.wiring import Installation
 
 _LONGEST_SOCKET_PATH = 100
@@ -46,9 +46,10 @@ def serve(directory: Path, settings: Settings) -> None:
     keep_temporary_files_in(directory / "tmp")
     with owned(directory, "serve"), Installation(directory, settings, serving=True) as installation:
         installation.engine  # noqa: B018 -- opened now, so that what is wrong is said before anyone connects
-        installation.keys  # noqa: B018
+        installation.sessions  # noqa: B018
+        installation.conversations  # noqa: B018
         with _listening(settings) as public, _control(directory) as control:
-            address = "http://{}:{}".format(*_shown(public))
+            address = installation.address = "http://{}:{}".format(*_shown(public))
             installation.audit.append(
                 EventTag.SERVICE_STARTED,
                 SYSTEM_ID,
@@ -71,7 +72,7 @@ async def _serve(installation: Installation, public: socket.socket, control: soc
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
 
     installation.run_coroutine = run_coroutine
-    servers = [_Server(_config(create_app(installation))), _Server(_config(create_control_app(installation)))]
+    servers = [_Server(_config(create_site(installation))), _Server(_config(create_control_app(installation)))]
 
     def end() -> None:
         for server in servers:

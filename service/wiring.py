@@ -15,6 +15,7 @@ from policies.errors import DataDirectoryError
 from policies.identity import LOCAL_OWNER_ID, Principal
 
 if TYPE_CHECKING:
+    from ingest.parsing.pictures import PagePictures
     from ingest.runs import RunStore
     from policies.access.engine import PolicyEngine
     from policies.access.scope import AccessScope
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from service.answer.engine import AnswerEngine
     from service.conversations.store import ConversationStore
     from service.runtimes.interface import Runtime
+    from service.runtimes.llamacpp import LlamaCppRuntime
     from service.runtimes.openai_compatible import OpenAICompatibleRuntime
     from service.settings import Settings
     from vectorstore.embedders.interface import Embedder
@@ -45,6 +47,8 @@ class Installation:
         self.settings = settings
         self.serving = serving
         self.run_coroutine: Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any] = _run_alone
+        server = settings.server
+        self.address = f"http://{f'[{server.host}]' if ':' in server.host else server.host}:{server.port}"
         self.ingest_lock = threading.Lock()
         self._making = threading.RLock()
 
@@ -123,6 +127,14 @@ class Installation:
             return Search(self.store, self.embedder)
 
     @cached_property
+    def pictures(self) -> PagePictures:
+        """Draws pages of PDF files, in processes that can reach nothing."""
+        from ingest.parsing.pictures import PagePictures
+
+        with self._making:
+            return PagePictures(temporary=self.directory / "tmp" / "pictures")
+
+    @cached_property
     def runs(self) -> RunStore:
         """Reports of ingest runs, and the quarantine."""
         from ingest.runs import RunStore
@@ -131,8 +143,8 @@ class Installation:
 
     @cached_property
     def runtime(self) -> Runtime:
-        """What turns passages into answers."""
-        return make_runtime(self.settings, self.embedder)
+        """What turns passages into answers; of a service, ready when this returns."""
+        return make_runtime(self.directory, self.settings, self.embedder, serving=self.serving)
 
     @cached_property
     def engine(self) -> AnswerEngine:
@@ -161,8 +173,11 @@ class Installation:
         return self.people.principal(person or LOCAL_OWNER_ID)
 
     def close(self) -> None:
-        """Closes what was opened, and nothing else."""
-        for name in ("store", "ingest_embedder", "runs", "conversations", "people", "audit"):
+        """Closes what was opened, and nothing else. Not to be called from within an event loop."""
+        close_runtime = getattr(self.__dict__.pop("runtime", None), "close", None)
+        if close_runtime is not None:
+            _run_alone(close_runtime)
+        for name in ("pictures", "store", "ingest_embedder", "runs", "conversations", "people", "audit"):
             opened = self.__dict__.pop(name, None)
             close = getattr(opened, "close", None)
             if close is not None:
@@ -201,12 +216,17 @@ def make_embedder(directory: Path, settings: Settings) -> Embedder:
     return load_embedder(words["kind"], model=Path(words["model"]), threads=words["threads"])
 
 
-def make_runtime(settings: Settings, embedder: Embedder) -> Runtime:
-    """The runtime that settings name; raises SettingsError or ModelRefused."""
+def make_runtime(directory: Path, settings: Settings, embedder: Embedder, *, serving: bool = False) -> Runtime:
+    """The runtime that settings name; raises SettingsError, ModelRefused, or NotFoundError for a GGUF that is not there."""
     if settings.runtime.kind == "ollama":
         return make_ollama(settings)
     if settings.runtime.kind == "openai":
         return make_openai(settings)
+    if settings.runtime.kind == "llamacpp":
+        made = make_llamacpp(directory, settings)
+        if serving:
+            made.load()
+        return made
     from service.runtimes.extractive import ExtractiveRuntime
 
     return ExtractiveRuntime(embedder)
@@ -252,6 +272,29 @@ def make_openai(settings: Settings) -> OpenAICompatibleRuntime:
         digest=chosen.digest,
         context_tokens=chosen.context_tokens,
         max_answer_tokens=chosen.max_answer_tokens,
+        start_seconds=chosen.start_seconds,
+        token_seconds=chosen.token_seconds,
+        total_seconds=chosen.total_seconds,
+    )
+
+
+def make_llamacpp(directory: Path, settings: Settings) -> LlamaCppRuntime:
+    """The runtime of a GGUF in this process, not loaded yet; raises SettingsError, ModelRefused or NotFoundError."""
+    from service.answer.prompts import messages
+    from service.runtimes.llamacpp import LlamaCppRuntime
+
+    chosen = settings.runtime
+    assert chosen.model is not None
+    return LlamaCppRuntime(
+        directory=directory,
+        model=chosen.model,
+        render=messages,
+        digest=chosen.digest,
+        context_tokens=chosen.context_tokens,
+        max_answer_tokens=chosen.max_answer_tokens,
+        parallel=chosen.parallel_answers,
+        prompt_cache_mb=chosen.prompt_cache_mb,
+        threads=chosen.threads or granted_cores(),
         start_seconds=chosen.start_seconds,
         token_seconds=chosen.token_seconds,
         total_seconds=chosen.total_seconds,

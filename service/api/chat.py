@@ -65,7 +65,7 @@ class ChatRequest(BaseModel):
 @router.get("/v1/models")
 async def models(principal: Asking, shared: Shared) -> dict[str, Any]:
     """`inhouse` over everything that the principal may read, and `inhouse/KB` for each knowledge base in it."""
-    names = [MODEL, *(f"{MODEL}/{kb}" for kb in await anyio.to_thread.run_sync(_knowledge_bases, shared, principal))]
+    names = [MODEL, *(f"{MODEL}/{kb}" for kb in await anyio.to_thread.run_sync(knowledge_bases, shared, principal))]
     return {"object": "list", "data": [_model(name) for name in names]}
 
 
@@ -184,13 +184,13 @@ async def _knowledge_base(name: str, shared: State, principal: Principal) -> str
     if name == MODEL:
         return None
     prefix, _, kb = name.partition("/")
-    there = await anyio.to_thread.run_sync(_knowledge_bases, shared, principal)
+    there = await anyio.to_thread.run_sync(knowledge_bases, shared, principal)
     if prefix != MODEL or kb not in there:
         raise NotFoundError(f"there is no model {name!r}", hint="GET /v1/models lists them.")
     return kb
 
 
-def _knowledge_bases(shared: State, principal: Principal) -> list[str]:
+def knowledge_bases(shared: State, principal: Principal) -> list[str]:
     scope = scope_for(shared.installation, principal, Action.RETRIEVE)
     return sorted({one.kb for one in shared.installation.store.access_classes() if one.id in scope.classes})
 

@@ -1,4 +1,4 @@
-"""`inhouse people`: add, list, show, disable."""
+"""`inhouse people`: add, list, show, link, disable."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from service.cli._common import ConfigOption, DataOption, JsonOption, perform
 from service.cli.display import say, say_json, table
 
-app = typer.Typer(pretty_exceptions_enable=False, no_args_is_help=True, help="Add, list, show and disable people.")
+app = typer.Typer(pretty_exceptions_enable=False, no_args_is_help=True, help="Add, list, show, link and disable people.")
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="A person's id.")]
 
@@ -58,6 +58,22 @@ def show(id: Id, json: JsonOption = False, data: DataOption = None, config: Conf
         say(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
     for key in found["keys"]:
         say(f"key {key['id']}: expires {key['expires']}{', revoked' if key['revoked'] else ''}")
+
+
+@app.command()
+def link(
+    id: Id,
+    minutes: Annotated[int, typer.Option("--minutes", help="How long the link may wait to be opened.")] = 60,
+    json: JsonOption = False,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Make a link that signs a person in, once."""
+    found = perform(data, config, "people.link", {"id": id, "minutes": minutes})
+    if json:
+        say_json(found)
+    else:
+        say(found["url"])
 
 
 @app.command()

@@ -100,16 +100,15 @@ class ConversationStore:
         return made
 
     def listed(self, person: str, search: str = "", limit: int = 200) -> list[Conversation]:
-        """The person's conversations, the last changed first; with `search`, those whose title or text holds it."""
+        """The person's conversations, the last changed first; with `search`, those whose title or questions hold it. Answers
+        are not searched: a find would tell what stands in one that the person may no longer read."""
         query = _CONVERSATION.select().where(_CONVERSATION.c.person == person)
         if search:
             pattern = "%" + search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-            shown = sa.func.json_extract(_TURN.c.answer, "$.answer")
-            said = sa.exists().where(
-                _TURN.c.conversation == _CONVERSATION.c.id,
-                sa.or_(_TURN.c.question.like(pattern, escape="\\"), shown.like(pattern, escape="\\")),
+            asked = sa.exists().where(
+                _TURN.c.conversation == _CONVERSATION.c.id, _TURN.c.question.like(pattern, escape="\\")
             )
-            query = query.where(sa.or_(_CONVERSATION.c.title.like(pattern, escape="\\"), said))
+            query = query.where(sa.or_(_CONVERSATION.c.title.like(pattern, escape="\\"), asked))
         last_first: tuple[Any, ...] = (_CONVERSATION.c.updated.desc(), sa.literal_column("conversation.rowid").desc())
         with reading(self._engine) as connection:
             return [Conversation(*row) for row in connection.execute(query.order_by(*last_first).limit(limit))]

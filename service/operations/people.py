@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import threading
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from policies.audit.events import EventTag
 from policies.errors import UsageError
@@ -30,6 +31,14 @@ class OnePerson(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     id: str
+
+
+class LinkPerson(BaseModel):
+    """A one-time link for a person, which lets in for so many minutes."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str
+    minutes: int = Field(60, ge=1, le=7 * 24 * 60)
 
 
 class AllPeople(BaseModel):
@@ -80,6 +89,16 @@ def disable(installation: Installation, request: OnePerson, emit: Emit, stop: th
     return {"person": described(installation.people.show(request.id))}
 
 
+def link(installation: Installation, request: LinkPerson, emit: Emit, stop: threading.Event) -> Result:
+    """Makes a link that signs a person in once; its code is in the result and nowhere else. What follows the # of an
+    address is sent to no server and kept in no log."""
+    made, code = installation.sessions.create_link(request.id, datetime.timedelta(minutes=request.minutes))
+    installation.audit.append(
+        EventTag.LINK_CREATED, LOCAL_OWNER_ID, {"link": made.id, "person": made.person, "expires": made.expires}
+    )
+    return {"person": made.person, "expires": made.expires, "url": f"{installation.address}/sign-in#{code}"}
+
+
 def described(person: Person) -> Result:
     """A person as JSON."""
     return {
@@ -95,6 +114,7 @@ def described(person: Person) -> Result:
 OPERATIONS = {
     "people.add": Operation(AddPerson, add),
     "people.disable": Operation(OnePerson, disable),
+    "people.link": Operation(LinkPerson, link, shared=True),
     "people.list": Operation(AllPeople, list_people),
     "people.show": Operation(OnePerson, show),
 }

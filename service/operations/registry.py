@@ -49,6 +49,7 @@ _MODULES = {
     "keys.revoke": "service.operations.keys",
     "people.add": "service.operations.people",
     "people.disable": "service.operations.people",
+    "people.link": "service.operations.people",
     "people.list": "service.operations.people",
     "people.show": "service.operations.people",
     "quarantine.list": "service.operations.quarantine",

@@ -1,0 +1,1 @@
+"""The pages: server-rendered, own scripts, nothing from any other host."""

@@ -1,0 +1,88 @@
+"""Pages out of templates and texts, and answers out of Markdown: nothing in them loads or runs by itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from service.web.visiting import Visitor
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; font-src 'none'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'; trusted-types inhouse"
+)
+_PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
+_TAGS = {
+    *("a", "blockquote", "br", "code", "del", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "strong"),
+    *("table", "tbody", "td", "th", "thead", "tr", "ul"),
+}
+
+
+def page(template: str, /, status: int = 200, **values: Any) -> HTMLResponse:
+    """One page, with the headers that a page needs."""
+    html = _environment().get_template(template).render(texts=texts(), **values)
+    headers = {"content-security-policy": CONTENT_SECURITY_POLICY, "permissions-policy": _PERMISSIONS}
+    return HTMLResponse(html, status, headers)
+
+
+def desk_page(template: str, desk: str, visitor: Visitor, /, **values: Any) -> HTMLResponse:
+    """A page with the head that every desk has: the desks that the visitor's roles open, and the way out."""
+    names = texts()["nav"]
+    desks = [("/", names["chat"])]
+    return page(template, visitor=visitor, desk=desk, desks=desks, **values)
+
+
+def fragment(template: str, /, **values: Any) -> str:
+    """A part of a page."""
+    return _environment().get_template(template).render(texts=texts(), **values)
+
+
+def rendered(text: str) -> str:
+    """HTML of an answer's Markdown: no raw HTML, no images; a link shows where it leads and names no page of ours."""
+    import nh3
+
+    html: str = nh3.clean(
+        _markdown().render(text),
+        tags=_TAGS,
+        attributes={"a": {"href"}, "ol": {"start"}},
+        url_schemes={"http", "https", "mailto"},
+        link_rel="noopener noreferrer nofollow",
+    )
+    return html
+
+
+@cache
+def texts(language: str = "en") -> Mapping[str, Any]:
+    """Every text of the pages, from the catalogue of that language."""
+    found: dict[str, Any] = json.loads((files("service.web") / "texts" / f"{language}.json").read_text(encoding="utf-8"))
+    return found
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("service.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    made.filters["data"] = _data
+    return made
+
+
+@cache
+def _markdown() -> Any:
+    from markdown_it import MarkdownIt
+
+    # NOTE: Raw HTML would be cleaned below as well; off, it is shown as the text that it is.
+    return MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("table").enable("strikethrough").disable("image")
+
+
+def _data(value: Any) -> Markup:
+    """JSON for a data block of a page: it can hold no end of that block."""
+    said = json.dumps(value, ensure_ascii=False)
+    return Markup(said.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))  # noqa: S704 -- escaped here

@@ -1,0 +1,95 @@
+"""Who looks at a page: the session cookie, and what must come with everything that changes something."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from typing import Annotated
+
+import anyio.to_thread
+from fastapi import Depends, Request
+from fastapi.responses import Response
+
+from policies.errors import AccessDenied
+from policies.identity import Principal
+from policies.sessions import Session, csrf_token
+from service.api.state import State, state_of
+from service.auth.carriers import visitor_of
+
+CSRF_HEADER = "x-csrf-token"
+_PLAIN, _SECURE = "inhouse_session", "__Host-inhouse_session"
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """A signed-in person; `csrf` is what the pages of this session send along."""
+
+    principal: Principal
+    session: Session
+    csrf: str
+
+
+async def visiting(request: Request) -> Visitor:
+    """The visitor of this request; raises AuthenticationRequired."""
+    secrets = session_secrets(request)
+    sessions = state_of(request).installation.sessions
+    session, principal = await anyio.to_thread.run_sync(visitor_of, secrets, sessions)
+    return Visitor(principal, session, csrf_token(secrets[0]))
+
+
+async def acting(request: Request) -> Visitor:
+    """The visitor of a request that changes something. Raises AccessDenied where it does not come from a page of the
+    visitor's session."""
+    visitor = await visiting(request)
+    if not hmac.compare_digest(request.headers.get(CSRF_HEADER, "").encode(), visitor.csrf.encode()):
+        raise AccessDenied("this did not come from a page of your session", hint="Load the page again.")
+    check_site(request)
+    return visitor
+
+
+def check_site(request: Request) -> None:
+    """Raises AccessDenied where the browser says that another site sent this."""
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise AccessDenied("a page of another site may not do this", hint="Open the page of this service itself.")
+
+
+def session_secrets(request: Request) -> Sequence[str]:
+    """The value of each session cookie that came along."""
+    name = _name(request)
+    found = []
+    for header in request.headers.getlist("cookie"):
+        for part in header.split(";"):
+            try:
+                morsel = SimpleCookie(part).get(name)
+            except CookieError:
+                continue
+            if morsel is not None:
+                found.append(morsel.value)
+    return found
+
+
+def remember(request: Request, response: Response, secret: str, seconds: int) -> None:
+    """Gives the browser the session's secret, which no script can read and no other site can send."""
+    response.set_cookie(
+        _name(request), secret, max_age=seconds, path="/", httponly=True, samesite="strict", secure=_is_secure(request)
+    )
+
+
+def forget(request: Request, response: Response) -> None:
+    """Takes the secret from the browser."""
+    response.delete_cookie(_name(request), path="/", httponly=True, samesite="strict", secure=_is_secure(request))
+
+
+def _name(request: Request) -> str:
+    return _SECURE if _is_secure(request) else _PLAIN
+
+
+def _is_secure(request: Request) -> bool:
+    return request.url.scheme == "https"
+
+
+Visiting = Annotated[Visitor, Depends(visiting)]
+Acting = Annotated[Visitor, Depends(acting)]
+Shared = Annotated[State, Depends(state_of)]
