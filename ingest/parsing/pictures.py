@@ -21,7 +21,7 @@ from policies.errors import InhouseError, NotFoundError
 __all__ = ["PICTURE_LIMITS", "PagePictures", "Picture", "PictureRefused", "PicturesBusy"]
 
 PICTURE_LIMITS = ParserLimits(
-    memory_bytes=2**30, cpu_seconds=20, silence_seconds=20, output_bytes=16 * 2**20, whole_seconds=30.0
+    memory_bytes=2**30, cpu_seconds=10, silence_seconds=15, output_bytes=16 * 2**20, whole_seconds=30.0
 )
 """Somebody waits for it: a page that takes longer is not shown."""
 
@@ -82,7 +82,7 @@ class PagePictures:
         self,
         limits: ParserLimits = PICTURE_LIMITS,
         *,
-        workers: int = 1,
+        workers: int = 2,
         temporary: Path | None = None,
         idle_seconds: float = 60.0,
         wait_seconds: float = 60.0,

@@ -48,6 +48,14 @@ def draw(content, page, quote):
 work(int(sys.argv[1]), None, draw)
 """
 WAITS = "open(os.environ['TMPDIR'] + '/begun', 'w').close()\ntime.sleep(3600)"
+CLAIMS = """
+number = 10**9
+while True:
+    beats = (b'{"cpu": %d, "read": 0}' % (number + one) for one in range(1000))
+    os.write(3, b"".join(len(beat).to_bytes(4, "big") + beat for beat in beats))
+    number += 1000
+"""
+"""Beats without end, each of which says that it has computed another second, faster than they can be read."""
 
 Open = Callable[..., PagePictures]
 
@@ -63,7 +71,8 @@ def opened(tmp_path: Path) -> Iterator[Open]:
             program = tmp_path / "planted.py"
             program.write_text(PLANTED.format(body="".join(f"    {line}\n" for line in body.splitlines())), encoding="utf-8")
             words["program"] = (sys.executable, "-I", str(program))
-        made.append(PagePictures(replace(PICTURE_LIMITS, **(limits or {})), temporary=tmp_path / "scratch", **words))
+        words = {"workers": 1, "temporary": tmp_path / "scratch", **words}
+        made.append(PagePictures(replace(PICTURE_LIMITS, **(limits or {})), **words))
         return made[-1]
 
     yield make
@@ -228,6 +237,10 @@ def test_quotes_are_found_as_a_reader_finds_them(quote: str, page: str, marked: 
     assert page[slice(*one)] == marked
 
 
+def test_a_word_that_a_line_end_divides_is_one_word() -> None:
+    assert find("infor-\nmation on co\u00adopera\u00ad\n tion", "information on cooperation").words == 3
+
+
 def test_where_only_parts_of_a_quote_are_there_they_are_marked_if_they_are_half_of_it() -> None:
     page = "Staff have thirty days of leave. 17 Requests go to the line manager."
     found = find("| thirty days of leave | Requests go to | nobody else |", page)
@@ -237,8 +250,8 @@ def test_where_only_parts_of_a_quote_are_there_they_are_marked_if_they_are_half_
 
 
 def test_boxes_are_joined_along_a_line_and_not_over_columns_or_lines() -> None:
-    boxes = [(10, 10, 15, 20), (16, 12, 20, 19), (60, 10, 70, 20), (10, 22, 15, 32)]
-    assert lines(boxes) == [(10, 10, 20, 20), (60, 10, 70, 20), (10, 22, 15, 32)]
+    boxes = [(10, 10, 15, 20), (16, 12, 20, 19), (60, 10, 70, 20), (60, 18, 65, 28), (66, 18, 70, 28)]
+    assert lines(boxes) == [(10, 10, 20, 20), (60, 10, 70, 20), (60, 18, 70, 28)]
 
 
 def test_what_was_filled_into_a_form_is_shown(pictures: PagePictures, tmp_path: Path) -> None:
@@ -315,6 +328,27 @@ def test_a_picture_is_never_larger_than_it_may_be(
     assert expected is None or (picture.width, picture.height) == expected
 
 
+def test_a_page_that_draws_itself_a_billion_times_is_refused(opened: Open, tmp_path: Path) -> None:
+    form = "/Type/XObject/Subtype/Form/BBox[0 0 600 800]"
+    deep = [f"{form}/Resources<</XObject<</X {number} 0 R>>>>" for number in range(7, 15)]
+    bomb = by_hand(
+        "<</Type/Catalog/Pages 2 0 R>>",
+        "<</Type/Pages/Count 1/Kids[3 0 R]>>",
+        "<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R/Resources<</XObject<</X 5 0 R>>>>>>",
+        "",
+        f"{form}/Resources<</XObject<</X 6 0 R>>>>",
+        *deep,
+        form,
+        streams={14: b"0 0 m 600 800 l S", **dict.fromkeys(range(4, 14), b"/X Do " * 10)},
+    )
+    (tmp_path / "bomb.pdf").write_bytes(bomb)
+    pictures = opened(limits={"cpu_seconds": 1})
+    with pytest.raises(PictureRefused) as raised:
+        pictures.render(tmp_path / "bomb.pdf", 1, "")
+    assert raised.value.reason in (ParseReason.CRASHED, ParseReason.TOO_MUCH_MEMORY, ParseReason.TOO_MUCH_TIME)
+    assert pictures.render(written(tmp_path / "a.pdf", [(20, 50, "one")]), 1, "one").marked == 1
+
+
 def test_it_draws_without_network_processes_and_other_files(opened: Open, plant: Any, tmp_path: Path) -> None:
     layers = plant(None).pool.layers()
     if not (layers.network and layers.files and layers.calls):
@@ -355,11 +389,7 @@ return really(content, page, quote)
         ("kept = []\nwhile True: kept.append(bytearray(1 << 24))", {"memory_bytes": 2**29}, ParseReason.TOO_MUCH_MEMORY),
         ("while True: pass", {"cpu_seconds": 1}, ParseReason.TOO_MUCH_TIME),
         # It says that it works, and never comes to an end.
-        (
-            "for number in range(10**9): os.write(3, encode({'cpu': number, 'read': 0}))",
-            {"whole_seconds": 1.5},
-            ParseReason.TOO_MUCH_TIME,
-        ),
+        (CLAIMS, {"whole_seconds": 1.5}, ParseReason.TOO_MUCH_TIME),
         ("return Picture(b'x' * 2_000_000, 1, 1, 0)", {"output_bytes": 1_000_000}, ParseReason.TOO_MUCH_OUTPUT),
         ("return Picture(b'not a PNG', 10, 10, 0)", {}, ParseReason.CRASHED),
     ],
