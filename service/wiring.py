@@ -132,7 +132,9 @@ class Installation:
         from ingest.parsing.pictures import PagePictures
 
         with self._making:
-            return PagePictures(temporary=self.directory / "tmp" / "pictures")
+            temporary = self.directory / "tmp" / "pictures"
+            temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return PagePictures(temporary=temporary)
 
     @cached_property
     def runs(self) -> RunStore:
