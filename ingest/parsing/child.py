@@ -80,7 +80,7 @@ class ParserChild:
 
     def draw(self, item: PictureItem) -> PictureOutcome:
         """A page's picture, or why there is none. Raises as `parse` does."""
-        return self._answer(item.path, {"page": item.page, "quote": item.quote}, picture_in)
+        return self._answer(item.path, {"page": item.page, "quote": item.quote, "before": item.before}, picture_in)
 
     def _answer(
         self, path: Path, words: dict[str, Any], understood: Callable[[dict[str, Any]], Answer | None]

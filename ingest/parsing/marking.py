@@ -34,9 +34,9 @@ class Found:
     words: int = 0
 
 
-def find(quote: str, page: str) -> Found:
-    """Where a page's text holds a quote: the first place where it stands whole, else parts of it that together are at
-    least half of it, else nothing.
+def find(quote: str, page: str, before: int = 0) -> Found:
+    """Where a page's text holds a quote: the place where it stands whole after `before` others (the first, where there are
+    not so many), else parts of it that together are at least half of it, else nothing.
 
     Letters and digits alone are compared, without case, accents and ligatures: white space, hyphens at the ends of lines,
     typographic signs and marks of Markdown differ between a quote and the page that it was taken from."""
@@ -45,7 +45,7 @@ def find(quote: str, page: str) -> Found:
     whole = "".join(words)
     if not whole:
         return Found()
-    start = text.find(whole, 0)
+    start = text.find(whole, 0, before)
     if start >= 0:
         return Found((text.range(start, len(whole)),), len(words))
     pieces = list(_pieces(words, text))
@@ -72,14 +72,19 @@ class _Letters:
     def range(self, start: int, length: int) -> tuple[int, int]:
         return self._places[start], self._places[start + length - 1] + 1
 
-    def find(self, letters: str, start: int) -> int:
-        """The first place from `start` on that begins and ends with a word; for long ones, failing that, any; else -1."""
-        first = place = self.text.find(letters, start)
+    def find(self, letters: str, start: int, before: int = 0) -> int:
+        """The place from `start` on that begins and ends with a word and has `before` such places before it, or the first
+        of them; for long ones, failing that, any; else -1."""
+        any_place = place = self.text.find(letters, start)
+        first = -1
         while place >= 0:
             if self._bounded(*self.range(place, len(letters))):
-                return place
+                if before == 0:
+                    return place
+                first = place if first < 0 else first
+                before -= 1
             place = self.text.find(letters, place + 1)
-        return first if len(letters) >= _LONG else -1
+        return any_place if first < 0 and len(letters) >= _LONG else first
 
     def _bounded(self, start: int, end: int) -> bool:
         before = start > 0 and self._original[start - 1].isalnum()

@@ -27,9 +27,9 @@ _MOST_CHARACTERS = 200_000
 """Of a page's text that are looked through: a dense page has some ten thousand."""
 
 
-def draw(content: bytes, page: int, quote: str) -> PictureOutcome:
-    """Draws a page, its number from 1, `PICTURE_WIDTH` pixels wide where `PICTURE_HEIGHT` allows it. A quote that is not
-    found leaves the picture unmarked. A document that cannot be opened or a page that cannot be loaded is a failure."""
+def draw(content: bytes, page: int, quote: str, before: int) -> PictureOutcome:
+    """Draws a page as a `PictureItem` asks for it, `PICTURE_WIDTH` pixels wide where `PICTURE_HEIGHT` allows it. A quote that
+    is not found leaves the picture unmarked. A document that cannot be opened or a page that cannot be loaded is a failure."""
     import pypdfium2
 
     try:
@@ -42,7 +42,7 @@ def draw(content: bytes, page: int, quote: str) -> PictureOutcome:
         if not 1 <= page <= len(document):
             return NoSuchPage(len(document))
         try:
-            return _drawn(document[page - 1], quote)
+            return _drawn(document[page - 1], quote, before)
         except pypdfium2.PdfiumError as error:
             return ParseFailure(ParseReason.DAMAGED, f"page {page}: {error}")
 
@@ -54,7 +54,7 @@ def _not_opened(error: Any) -> ParseFailure:
     return ParseFailure(ParseReason.PASSWORD if protected else ParseReason.DAMAGED, str(error))
 
 
-def _drawn(page: Any, quote: str) -> Picture | ParseFailure:
+def _drawn(page: Any, quote: str, before: int) -> Picture | ParseFailure:
     from PIL import Image, ImageChops, ImageDraw
 
     width, height = page.get_size()
@@ -62,7 +62,7 @@ def _drawn(page: Any, quote: str) -> Picture | ParseFailure:
         return ParseFailure(ParseReason.DAMAGED, "a page without a size")
     bitmap = page.render(scale=min(PICTURE_WIDTH / width, PICTURE_HEIGHT / height) * _ROUNDING, rev_byteorder=True)
     image = bitmap.to_pil()
-    boxes, marked = _marks(page, bitmap, quote)
+    boxes, marked = _marks(page, bitmap, quote, before)
     if boxes:
         # One mask for all: where two lines touch, the colour would else be multiplied twice.
         mask = Image.new("1", image.size)
@@ -74,7 +74,7 @@ def _drawn(page: Any, quote: str) -> Picture | ParseFailure:
     return Picture(png.getvalue(), image.width, image.height, marked)
 
 
-def _marks(page: Any, bitmap: Any, quote: str) -> tuple[list[Box], int]:
+def _marks(page: Any, bitmap: Any, quote: str, before: int) -> tuple[list[Box], int]:
     """The rectangles over the quote's words, and how many words they cover; none where the page has no text."""
     import pypdfium2
     from pypdfium2 import raw
@@ -85,7 +85,7 @@ def _marks(page: Any, bitmap: Any, quote: str) -> tuple[list[Box], int]:
     except pypdfium2.PdfiumError:
         return [], 0
     characters = "".join(_character(raw.FPDFText_GetUnicode(text, place)) for place in range(count))
-    found = find(quote, characters)
+    found = find(quote, characters, before)
     position = bitmap.get_posconv(page)
     boxes = []
     for start, end in found.ranges:

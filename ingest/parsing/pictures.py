@@ -100,14 +100,15 @@ class PagePictures:
         self._thread: threading.Thread | None = None
         self._taking = self._closed = False
 
-    def render(self, path: Path, page: int, quote: str) -> Picture:
+    def render(self, path: Path, page: int, quote: str, *, before: int = 0) -> Picture:
         """The page, its number from 1, of the PDF file at `path`, with the words of `quote` marked where they are found; of
-        a quote that goes on over several pages, give the part on this one.
+        a quote that goes on over several pages, give the part on this one. Where the page holds the same words more than
+        once, `before` says how often it does before the place that is meant.
 
         The file is drawn as it is now: whether it is still the one that is meant is the caller's to know, and so is whether
         whoever asks may see it. Raises NotFoundError where it has no such page, PictureRefused where its pages cannot be
         drawn, PicturesBusy where it would take too long to begin, and InhouseError where no worker starts."""
-        asked = _Asked(path, page, quote[:_LONGEST_QUOTE], Future())
+        asked = _Asked(path, page, quote[:_LONGEST_QUOTE], before, Future())
         self._ask(asked)
         try:
             outcome = asked.answer.result(self._wait_seconds)

@@ -116,8 +116,10 @@ class ParseItem:
 
 @dataclass(frozen=True, slots=True)
 class PictureItem:
-    """A page to draw, its number from 1, of a PDF file, and the words to mark in it."""
+    """A page to draw, its number from 1, of a PDF file, the words to mark in it, and how often the page holds them before
+    the place that is meant."""
 
     path: Path
     page: int
     quote: str
+    before: int

@@ -28,7 +28,7 @@ Parse = Callable[..., ParsedDocument | ParseFailure]
 """Takes a file's bytes and its name, and `output_bytes` and `tessdata` by keyword."""
 
 Draw = Callable[..., PictureOutcome]
-"""Takes a file's bytes, a page's number and a quote."""
+"""Takes a file's bytes, and page, quote and before as a `PictureItem` has them."""
 
 
 def work(memory_bytes: int, parse: Parse, draw: Draw = draw_with_pdfium) -> None:
@@ -108,7 +108,7 @@ def _outcome(
     parse: Parse, draw: Draw, tessdata: str | None, content: bytes, request: dict[str, Any]
 ) -> ParsedDocument | PictureOutcome:
     if "page" in request:
-        return draw(content, int(request["page"]), str(request["quote"]))
+        return draw(content, int(request["page"]), str(request["quote"]), int(request["before"]))
     return parse(content, str(request["name"]), output_bytes=int(request["output_bytes"]), tessdata=tessdata)
 
 

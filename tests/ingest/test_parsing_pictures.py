@@ -40,9 +40,9 @@ from ingest.parsing.pdfium_door import draw as really
 from ingest.parsing.types import ParseFailure, ParseReason, Picture
 from ingest.parsing.worker import work
 
-def draw(content, page, quote):
+def draw(content, page, quote, before):
     if quote == "a good one":
-        return really(content, page, quote)
+        return really(content, page, quote, before)
 {body}
 
 work(int(sys.argv[1]), None, draw)
@@ -161,6 +161,8 @@ def test_the_words_of_the_quote_are_marked_and_nothing_else_is(pictures: PagePic
     assert (box[0], box[2]) == (pytest.approx(left, abs=3), pytest.approx(right, abs=3))
     assert scale * 45 < box[1] < scale * 47
     assert scale * 50 < box[3] < scale * 52
+    again = box_of(changed(plain, pictures.render(path, 1, "one two", before=1)))
+    assert again[1] > box[3]
     # All of the box: paper between the letters has become yellow, and no letter has lost its ink.
     paper = [image(marked).getpixel((x, box[1] + 1)) for x in range(box[0], box[2])]
     assert set(paper) == {(255, 232, 80)}
@@ -239,6 +241,12 @@ def test_quotes_are_found_as_a_reader_finds_them(quote: str, page: str, marked: 
 
 def test_a_word_that_a_line_end_divides_is_one_word() -> None:
     assert find("infor-\nmation on co\u00adopera\u00ad\n tion", "information on cooperation").words == 3
+
+
+@pytest.mark.parametrize(("before", "place"), [(0, 0), (1, 27), (2, 40), (3, 0)])
+def test_of_words_that_stand_more_than_once_those_that_are_meant_are_marked(before: int, place: int) -> None:
+    page = "thirty days, wthirty days, thirty days; thirty days"
+    assert find("thirty days", page, before).ranges == ((place, place + 11),)
 
 
 def test_where_only_parts_of_a_quote_are_there_they_are_marked_if_they_are_half_of_it() -> None:
@@ -371,7 +379,7 @@ for attempt in (
     except OSError as error:
         told.append(error.errno)
 Path(os.environ["TMPDIR"], "told.json").write_text(json.dumps(told))
-return really(content, page, quote)
+return really(content, page, quote, before)
 """
         assert opened(body).render(path, 1, "two").marked == 1
         listening.settimeout(0.2)
@@ -460,7 +468,9 @@ def test_a_worker_stays_when_the_thread_that_asked_first_has_ended(opened: Open,
 
 def test_a_worker_that_was_killed_between_two_pages_is_replaced(opened: Open, tmp_path: Path) -> None:
     path = written(tmp_path / "a.pdf", [])
-    pictures = opened("Path(os.environ['TMPDIR'], 'process').write_text(str(os.getpid()))\nreturn really(content, page, quote)")
+    pictures = opened(
+        "Path(os.environ['TMPDIR'], 'process').write_text(str(os.getpid()))\nreturn really(content, page, quote, before)"
+    )
     pictures.render(path, 1, "")
     (file,) = (tmp_path / "scratch").glob("*/process")
     os.kill(int(file.read_text(encoding="utf-8")), signal.SIGKILL)
@@ -526,7 +536,7 @@ import sys
 import ingest.parsing.pictures, ingest.parsing.worker, ingest.parsing.kreuzberg_door
 heavy = ("pypdfium2", "PIL", "kreuzberg")
 print(*[name for name in heavy if name in sys.modules], end=";")
-ingest.parsing.worker.draw_with_pdfium(open({str(path)!r}, "rb").read(), 1, "")
+ingest.parsing.worker.draw_with_pdfium(open({str(path)!r}, "rb").read(), 1, "", 0)
 print(*[name for name in heavy if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
