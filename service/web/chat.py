@@ -21,7 +21,7 @@ from service.conversations.store import Conversation, Outcome, Turn
 from service.runtimes import interface
 from service.web import turns as shown
 from service.web.export import exported
-from service.web.rendering import desk_page
+from service.web.rendering import desk_page, page
 from service.web.sign_in import to_sign_in
 from service.web.suggestions import suggestions
 from service.web.visiting import Acting, Shared, Visiting, Visitor, visiting
@@ -96,10 +96,13 @@ async def _chat_page(request: Request, shared: State, conversation: str | None) 
             limit=installation.settings.server.max_question_characters,
         )
 
-    return await anyio.to_thread.run_sync(read)
+    try:
+        return await anyio.to_thread.run_sync(read)
+    except NotFoundError as error:
+        return page("problem.html", error.http_status, message=error.message, hint=error.hint)
 
 
-def _shown_again(shared: State, visitor: Visitor, opened: Conversation, form: str | None = None) -> list[str]:
+def _shown_again(shared: State, visitor: Visitor, opened: Conversation) -> list[str]:
     installation, principal = shared.installation, visitor.principal
     turns = installation.conversations.turns(principal.id, opened.id)
     gone = _record_reading(shared, visitor, opened, turns, EventTag.CONVERSATION_OPENED)

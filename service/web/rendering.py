@@ -79,7 +79,27 @@ def _markdown() -> Any:
     from markdown_it import MarkdownIt
 
     # NOTE: Raw HTML would be cleaned below as well; off, it is shown as the text that it is.
-    return MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("table").enable("strikethrough").disable("image")
+    made = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("table").enable("strikethrough").disable("image")
+    # A relative address would lead into these pages, with the reader's rights.
+    made.validateLink = lambda url: url.lower().startswith(("http://", "https://", "mailto:"))  # type: ignore[method-assign]
+    made.core.ruler.push("destinations", _show_destinations)
+    return made
+
+
+def _show_destinations(state: Any) -> None:
+    """Writes behind each link where it leads."""
+    from markdown_it.token import Token
+
+    for block in state.tokens:
+        shown, leads = [], []
+        for token in block.children or ():
+            shown.append(token)
+            if token.type == "link_open":
+                leads.append(str(token.attrs["href"]))
+            elif token.type == "link_close":
+                shown.append(Token("text", "", 0, content=f" ({leads.pop()})"))
+        if block.children:
+            block.children = shown
 
 
 def _data(value: Any) -> Markup:

@@ -1,0 +1,309 @@
+"""The pages as a browser gets them: who is signed in, what comes along with each page, and whose conversation it is."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from service.conversations.store import Turn
+from service.web.rendering import rendered, texts
+from service.web.turns import answer_html, highest_classification, turn_html
+
+LEAVE = "How many days of annual leave do staff have?"
+MERGER = "For how much does the board plan to buy Tannhof Optics?"
+
+
+@dataclass
+class Browser:
+    """A signed-in browser without a window: it keeps the cookie, and sends the token of its pages."""
+
+    client: httpx2.Client
+    csrf: str = ""
+
+    def sign_in(self, credential: str) -> httpx2.Response:
+        response = self.client.post("/web/sign-in", json={"credential": credential})
+        if response.status_code == 200:
+            found = re.search(r'name="csrf" content="([0-9a-f]+)"', self.client.get("/").text)
+            assert found is not None
+            self.csrf = found.group(1)
+        return response
+
+    def send(self, method: str, path: str, body: Any = None) -> httpx2.Response:
+        return self.client.request(method, path, json=body, headers={"x-csrf-token": self.csrf})
+
+    def ask(self, question: str, **more: Any) -> dict[str, dict[str, Any]]:
+        """The events of an answer by name; the text of all pieces is under `text`."""
+        response = self.send("POST", "/web/ask", {"question": question, **more})
+        assert response.status_code == 200, response.text
+        events: dict[str, dict[str, Any]] = {"text": {"text": ""}}
+        for block in response.text.strip().split("\n\n"):
+            name, data = (line.partition(": ")[2] for line in block.split("\n"))
+            value = json.loads(data)
+            events[name] = value
+            if name == "delta":
+                events["text"]["text"] += value["text"]
+        return events
+
+
+@pytest.fixture
+def browser(service: Any) -> Iterator[Callable[[str | None], Browser]]:
+    """Makes a browser, signed in by the key of a person where one is named."""
+    opened: list[httpx2.Client] = []
+
+    def make(person: str | None = None) -> Browser:
+        client = httpx2.Client(base_url=service.url, trust_env=False, timeout=60, follow_redirects=False)
+        opened.append(client)
+        made = Browser(client)
+        if person is not None:
+            assert made.sign_in(service.keys[person]).status_code == 200
+        return made
+
+    yield make
+    for one in opened:
+        one.close()
+
+
+def test_who_is_not_signed_in_is_sent_to_the_sign_in(browser: Callable[..., Browser]) -> None:
+    stranger = browser()
+    for path in ("/", "/c/conv-1"):
+        response = stranger.client.get(path)
+        assert (response.status_code, response.headers["location"]) == (303, "/sign-in")
+    assert stranger.client.get("/sign-in").status_code == 200
+    for path in ("/web/conversations", "/web/sources/doc-1?version=1&start=0&end=1"):
+        assert stranger.client.get(path).status_code == 401
+
+
+def test_a_link_made_on_the_command_line_signs_its_person_in_once(service: Any, browser: Callable[..., Browser]) -> None:
+    url = service.inhouse("people", "link", "ana").stdout.strip()
+    address, _, code = url.partition("#")
+    assert address == f"{service.url}/sign-in"
+    first, second = browser(), browser()
+    assert first.sign_in(code).status_code == 200
+    assert "Ana" in first.client.get("/").text
+    refused = second.sign_in(code)
+    assert refused.status_code == 401
+    assert "set-cookie" not in refused.headers
+
+
+def test_the_session_cookie_is_for_this_site_alone_and_for_no_script(service: Any, browser: Callable[..., Browser]) -> None:
+    said = browser().sign_in(service.keys["ana"]).headers["set-cookie"].lower()
+    for part in ("httponly", "samesite=strict", "path=/", "max-age=43200"):
+        assert part in said
+    # Over plain HTTP a browser would not send a cookie that is for TLS alone.
+    assert "secure" not in said
+
+
+@pytest.mark.parametrize("path", ["/", "/sign-in"])
+def test_every_page_has_the_headers_that_hold_scripts_and_frames_out(path: str, browser: Callable[..., Browser]) -> None:
+    response = browser("ana").client.get(path)
+    policy = response.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["cache-control"] == "no-store"
+    assert response.headers["referrer-policy"] == "no-referrer"
+    # The policy lets nothing of this run; a page that needed it would be broken.
+    assert not re.search(
+        r"<script(?![^>]*(?:src=\"/static/|application/json))|<style|\son\w+=|style=|javascript:", response.text
+    )
+
+
+def test_what_changes_something_needs_the_token_of_the_session(service: Any, browser: Callable[..., Browser]) -> None:
+    ana, dora = browser("ana"), browser("dora")
+    began = ana.ask(LEAVE)["begin"]["conversation"]
+    for method, path, body in (
+        ("POST", "/web/ask", {"question": LEAVE}),
+        ("PATCH", f"/web/conversations/{began}", {"title": "Other"}),
+        ("DELETE", f"/web/conversations/{began}", None),
+        ("POST", "/web/feedback", {"question": "x", "verdict": "right"}),
+        ("POST", "/web/sign-out", None),
+    ):
+        for token in ("", "0" * 64, dora.csrf):
+            response = ana.client.request(method, path, json=body, headers={"x-csrf-token": token})
+            assert response.status_code == 403, (method, path)
+        elsewhere = {"x-csrf-token": ana.csrf, "sec-fetch-site": "cross-site"}
+        assert ana.client.request(method, path, json=body, headers=elsewhere).status_code == 403
+    assert began in ana.client.get("/web/conversations").text
+    foreign = {"sec-fetch-site": "cross-site"}
+    assert ana.client.post("/web/sign-in", json={"credential": service.keys["ana"]}, headers=foreign).status_code == 403
+
+
+def test_two_session_cookies_are_none(browser: Callable[..., Browser]) -> None:
+    ana = browser("ana")
+    secret = ana.client.cookies["inhouse_session"]
+    ana.client.cookies.clear()
+    twice = {"cookie": f"inhouse_session={secret}; inhouse_session={secret}"}
+    assert ana.client.get("/web/conversations", headers=twice).status_code == 401
+    assert ana.client.get("/web/conversations", headers={"cookie": f"inhouse_session={secret}"}).status_code == 200
+
+
+def test_a_session_opens_no_route_of_the_api_and_a_key_no_page(service: Any, browser: Callable[..., Browser]) -> None:
+    assert browser("ana").client.get("/v1/documents").status_code == 401
+    key = {"authorization": f"Bearer {service.keys['ana']}"}
+    assert browser().client.get("/web/conversations", headers=key).status_code == 401
+
+
+def test_an_answer_comes_in_pieces_and_is_kept_with_its_sources(browser: Callable[..., Browser]) -> None:
+    ana = browser("ana")
+    events = ana.ask(LEAVE)
+    assert "30 days" in events["text"]["text"]
+    html = events["done"]["html"]
+    assert 'class="cite"' in html
+    assert "internal" in html
+    page = ana.client.get(f"/c/{events['begin']['conversation']}").text
+    assert "Staff have 30 days of annual leave." in page
+    cited = events["done"]["citations"][0]
+    query = f"version={cited['version']}&start={cited['start']}&end={cited['end']}"
+    source = ana.client.get(f"/web/sources/{cited['document']}?{query}").text
+    assert "<mark>Staff have 30 days of annual leave.</mark> Requests go" in source
+
+
+def test_a_follow_up_is_understood_from_the_conversation(browser: Callable[..., Browser]) -> None:
+    ana = browser("ana")
+    began = ana.ask("What is paid for hotels?")["begin"]["conversation"]
+    assert "140 euros" in ana.ask("And how much is it a night?", conversation=began)["text"]["text"]
+    edited = ana.ask("Do taxis need a receipt?", conversation=began, after=0)
+    assert edited["done"]["number"] == 1
+    assert "140" not in ana.client.get(f"/c/{began}").text
+
+
+def test_a_conversation_is_renamed_found_exported_and_deleted(browser: Callable[..., Browser]) -> None:
+    ana = browser("ana")
+    began = ana.ask(LEAVE)["begin"]["conversation"]
+    assert ana.send("PATCH", f"/web/conversations/{began}", {"title": "Quokka holidays"}).json() == {"title": "Quokka holidays"}
+    found = ana.client.get("/web/conversations", params={"search": "quokka"}).json()["conversations"]
+    assert [one["id"] for one in found] == [began]
+    markdown = ana.client.get(f"/web/conversations/{began}/export?form=md")
+    assert markdown.headers["content-disposition"] == 'attachment; filename="quokka-holidays.md"'
+    assert "> Staff have 30 days of annual leave." in markdown.text
+    whole = ana.client.get(f"/web/conversations/{began}/export?form=json").json()
+    assert whole["turns"][0]["answer"]["citations"][0]["path"] == "leave.md"
+    assert ana.send("DELETE", f"/web/conversations/{began}").status_code == 200
+    assert ana.client.get(f"/c/{began}").status_code == 404
+
+
+def test_the_log_tells_sessions_views_and_feedback(service: Any, browser: Callable[..., Browser]) -> None:
+    ana = browser("ana")
+    events = ana.ask(LEAVE)
+    ana.client.get(f"/c/{events['begin']['conversation']}")
+    answered = re.search(r'data-audit="([^"]+)"', events["done"]["html"])
+    assert answered is not None
+    judged = {"question": answered.group(1), "verdict": "wrong", "reason": "It is 31."}
+    assert ana.send("POST", "/web/feedback", judged).status_code == 200
+    ana.send("POST", "/web/sign-out")
+    assert ana.client.get("/web/conversations").status_code == 401
+    lines = service.inhouse("audit", "list", "--actor", "ana", "--limit", "20", "--json").stdout.splitlines()
+    listed = [json.loads(line) for line in lines]
+    tags = [one["tag"] for one in listed]
+    assert tags[:3] == ["session:ended", "feedback:given", "conversation:opened"]
+    assert "session:started" in tags
+    assert listed[2]["payload"]["questions"] == [answered.group(1)]
+
+
+def test_a_suggestion_is_answered_by_the_person_s_own_documents(browser: Callable[..., Browser]) -> None:
+    for person, told in (("ana", "Tannhof"), ("audra", "merger.md")):
+        page = browser(person).client.get("/").text
+        assert told not in page
+    suggested = re.findall(r'class="suggestion">([^<]+)<', browser("dora").client.get("/").text)
+    for one in suggested:
+        assert "text" in browser("dora").ask(one.replace("&#34;", '"'))
+
+
+CITED: Mapping[str, Any] = {"number": 1, "title": "T", "path": "p", "document": "d", "version": 1, "start": 0, "end": 1}
+
+
+def test_quotes_are_plain_text_and_only_a_model_s_words_are_markdown() -> None:
+    hostile = "<b>*x*</b> [1] javascript:alert(1)"
+    quoted = answer_html(hostile, "quotes", [{**CITED}])
+    assert "&lt;b&gt;*x*&lt;/b&gt;" in quoted
+    assert quoted.count('class="cite"') == 1
+    assert "<em>x</em>" in answer_html("*x*", "markdown", [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "![x](http://elsewhere.example/p.png)",
+        "[x](javascript:alert(1))",
+        "[x](data:text/html;base64,PHNjcmlwdD4=)",
+        "[x](/web/sign-out)",
+        "[x](//elsewhere.example/)",
+        '<a href="/" class="cite" data-citation="0">1</a>',
+        '<p style="background:url(http://elsewhere.example/)">x</p>',
+        "[x]: javascript:alert(1)\n\n[x]",
+    ],
+)
+def test_nothing_in_a_model_s_words_runs_loads_or_leads_into_this_site(text: str) -> None:
+    html = rendered(text)
+    assert not re.search(r"<(?:script|img|style|iframe|svg|form)|<[^>]*(?:\son\w+=|style=|class=|data-)", html)
+    assert not re.search(r'<[^>]*href="(?!https?://|mailto:)', html)
+
+
+def test_a_link_shows_where_it_leads() -> None:
+    html = rendered("[the handbook](https://elsewhere.example/path)")
+    assert "the handbook" in html
+    assert "(https://elsewhere.example/path)" in html
+    assert 'rel="noopener noreferrer nofollow"' in html
+
+
+def test_numbers_become_links_only_outside_code_and_only_where_something_is_cited() -> None:
+    html = answer_html("One [1]. Two [1, 2]. `x[1]` [3]", "markdown", [{**CITED}, {**CITED}, {**CITED, "number": 2}])
+    assert re.findall(r'data-citation="(\d)"', html) == ["0", "1", "2"]
+    assert "<code>x[1]</code>" in html
+    assert "3]" not in html.replace("[3]", "")
+
+
+def test_the_highest_classification_is_shown_and_an_unknown_one_counts_as_the_highest() -> None:
+    levels = ("public", "internal", "confidential")
+    cited = [{"classification": "public"}, {"classification": "internal"}]
+    assert highest_classification(cited, levels) == "internal"
+    assert highest_classification([*cited, {"classification": "of old"}], levels) == "confidential"
+    assert highest_classification([], levels) is None
+
+
+def test_a_withheld_turn_shows_its_question_and_nothing_of_the_answer() -> None:
+    answer = {"answer": "48 million [1]", "citations": [{**CITED, "quote": "48 million"}], "nearest": [], "form": "quotes"}
+    html = turn_html(Turn(1, "How much?", "answered", answer, "now"), ("public",), withheld=True)
+    assert "How much?" in html
+    assert "48 million" not in html
+    assert texts()["turn"]["withheld"] in html
+
+
+def test_a_conversation_written_before_a_document_went_is_withheld(
+    make_indexed: Callable[[Path], tuple[Path, Path, dict[str, str]]], start_service: Any, tmp_path: Path
+) -> None:
+    data, _, keys = make_indexed(tmp_path)
+    with start_service(data, keys) as running, httpx2.Client(base_url=running.url, trust_env=False, timeout=60) as client:
+        dora = Browser(client)
+        dora.sign_in(keys["dora"])
+        began = dora.ask(MERGER)["begin"]["conversation"]
+        assert "48 million" in client.get(f"/c/{began}").text
+        running.inhouse("people", "disable", "ana")
+        documents = json.loads(running.inhouse("documents", "list", "--json").stdout)["documents"]
+        board = next(one["id"] for one in documents if one["path"] == "board/merger.md")
+        assert running.inhouse("documents", "remove", board, "--yes").returncode == 0
+        for path in (
+            f"/c/{began}",
+            f"/web/conversations/{began}/export?form=md",
+            f"/web/conversations/{began}/export?form=json",
+        ):
+            assert "48 million" not in client.get(path).text
+        follow_up = dora.ask("And when is it?", conversation=began)
+        assert "June" not in follow_up["text"]["text"]
+        assert running.inhouse("people", "disable", "dora").returncode == 0
+        assert client.get("/web/conversations").status_code == 401
+    with sqlite3.connect(data / "conversations.db") as database:
+        assert database.execute("SELECT count(*) FROM turn").fetchone() == (2,)
+    database.close()
