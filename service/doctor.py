@@ -144,6 +144,8 @@ def _model(directory: Path, settings: Settings) -> Finding:
 def _runtime(directory: Path, settings: Settings) -> Finding:
     if settings.runtime.kind == "extractive":
         return Finding("runtime", "ok", "extractive: quotes, needs no model")
+    if settings.runtime.kind == "llamacpp":
+        return _gguf(directory, settings)
     import asyncio
 
     from service.wiring import make_ollama, make_openai
@@ -151,6 +153,16 @@ def _runtime(directory: Path, settings: Settings) -> Finding:
     runtime = make_openai(settings) if settings.runtime.kind == "openai" else make_ollama(settings)
     card = asyncio.run(runtime.card())
     return Finding("runtime", "ok", f"{card.name} ({card.digest[:19]}), window {card.context_tokens} tokens")
+
+
+def _gguf(directory: Path, settings: Settings) -> Finding:
+    from service.runtimes.model_files import ModelFolder
+    from service.wiring import make_llamacpp
+
+    make_llamacpp(directory, settings)
+    files, name = ModelFolder(directory), str(settings.runtime.model)
+    path = files.verified(name)
+    return Finding("runtime", "ok", f"{name} in {path}, its SHA-256 as when it was added ({files.show(name).sha256[:12]})")
 
 
 def _tesseract() -> Finding:

@@ -78,12 +78,14 @@ class IngestSettings(_Group):
 class RuntimeSettings(_Group):
     """What turns passages into an answer."""
 
-    kind: Literal["extractive", "ollama", "openai"] = Field(
+    kind: Literal["extractive", "ollama", "openai", "llamacpp"] = Field(
         "extractive",
         description="`extractive`: quotes, no model. `ollama`: a model of a local Ollama server. `openai`: one of a local "
-        "server of OpenAI's protocol (vLLM, llama.cpp, LM Studio).",
+        "server of OpenAI's protocol (vLLM, llama.cpp, LM Studio). `llamacpp`: a GGUF in this process, with the extra `gguf`.",
     )
-    model: str | None = Field(None, description="Model name as the server lists it, e.g. `qwen3:4b`.")
+    model: str | None = Field(
+        None, description="Model name, e.g. `qwen3:4b`: as the server lists it, or as `inhouse models list` shows a GGUF."
+    )
     url: str = Field("http://127.0.0.1:11434", description="The model server: loopback, a unix socket, or an allowed host.")
     api_key_file: Path | None = Field(None, description="File that holds the key of an `openai` server, and nothing else.")
     allowed_hosts: tuple[str, ...] = Field((), description="Private hosts, beside loopback, that may be the model server.")
@@ -98,13 +100,20 @@ class RuntimeSettings(_Group):
     context_tokens: int = Field(8192, ge=512, description="Context window asked for, capped by the model's own.")
     max_answer_tokens: int = Field(512, ge=16, description="Longest answer, in tokens.")
     keep_alive: str = Field("10m", description="How long an Ollama server keeps the model in memory.")
+    parallel_answers: int = Field(
+        1, ge=1, le=64, description="Answers that a GGUF in this process writes side by side, each with a window of its own."
+    )
+    prompt_cache_mb: int = Field(0, ge=0, description="Memory in which a GGUF in this process keeps prompts, in MiB.")
+    threads: int | None = Field(
+        None, ge=1, description="Threads of a GGUF in this process; the cores granted to the process when not set."
+    )
     start_seconds: float = Field(300, gt=0, description="Longest wait for the first token, a cold load included.")
     token_seconds: float = Field(60, gt=0, description="Longest wait between two tokens.")
     total_seconds: float = Field(900, gt=0, description="Longest answer, in seconds.")
 
     @model_validator(mode="after")
     def _whole(self) -> RuntimeSettings:
-        example = {"ollama": "qwen3:4b", "openai": "qwen3-4b"}.get(self.kind)
+        example = {"ollama": "qwen3:4b", "openai": "qwen3-4b", "llamacpp": "qwen3-4b"}.get(self.kind)
         if example and not self.model:
             raise ValueError(f"runtime.kind = '{self.kind}' needs runtime.model, e.g. '{example}'")
         if self.kind == "openai" and "url" not in self.model_fields_set:

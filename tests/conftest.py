@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -208,6 +209,16 @@ def tiny_gguf(test_data: Path) -> Path:
     if not model.is_file():
         pytest.skip("needs the tiny GGUF of the test data: models/stories260K.gguf")
     return model
+
+
+@pytest.fixture
+def gguf_data(tiny_gguf: Path, tmp_path: Path) -> Path:
+    """A folder that has that model as `tiny`, and nothing else of a data directory."""
+    from service.runtimes.model_files import ModelFolder
+
+    pytest.importorskip("xllamacpp", reason="xllamacpp has no wheel for this platform")
+    ModelFolder(tmp_path).add(tiny_gguf, "tiny", None, lambda done, whole: None, threading.Event())
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -133,8 +133,9 @@ class LocalServer:
                 raise ModelUnavailable("the model server sent a line without end", hint=self._hints.foreign)
             for line in whole:
                 if line.strip() and not line.startswith(b":"):
-                    patience.heard()
                     yield line
+                    # What came while the listener was away is not held against the model.
+                    patience.heard()
         if pending.strip():
             yield pending
 

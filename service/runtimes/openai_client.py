@@ -13,14 +13,12 @@ from urllib.parse import quote
 
 from policies.errors import ModelRefused, ModelUnavailable, SettingsError
 from service.runtimes.local_server import Hints, LocalServer, NotThere, NotUnderstood, error_text
+from service.runtimes.openai_reply import NO_THINKING
 from service.runtimes.patience import Patience
 from service.runtimes.window import estimated_tokens
 
 Messages = Sequence[Mapping[str, str]]
 Kind = Literal["llama.cpp", "vLLM", "other"]
-
-NO_THINKING = {"enable_thinking": False}
-"""What the chat templates of thinking models understand; the same for counting and for answering, or the counts differ."""
 
 _TELLING = ("id", "root", "parent", "max_model_len", "meta", "arch", "publisher", "quantization")
 """What of a model's entry stays the same as long as the model does."""
@@ -90,7 +88,7 @@ class OpenAIClient:
             if kind == "llama.cpp":
                 return await self._count_by_llama(messages), True
             if kind == "vLLM":
-                body = {"model": self._model, "messages": list(messages), "chat_template_kwargs": NO_THINKING}
+                body = {"model": self._model, "messages": list(messages), "chat_template_kwargs": dict(NO_THINKING)}
                 said = await self._server.post("/tokenize", body)
                 if isinstance(said.get("count"), int):
                     return int(said["count"]), True
@@ -101,7 +99,7 @@ class OpenAIClient:
     async def chunks(self, body: Mapping[str, Any], patience: Patience) -> AsyncGenerator[dict[str, Any]]:
         """The objects of a streamed answer until the server ends it; closing it cancels the work there. Raises
         ModelUnavailable for an error in mid-stream and for a line that is none of the protocol's."""
-        whole = {"model": self._model, "stream": True, "stream_options": {"include_usage": True}, **body}
+        whole = {"model": self._model, **body}
         try:
             async with aclosing(self._server.lines("/v1/chat/completions", whole, patience)) as lines:
                 async for line in lines:
@@ -148,7 +146,7 @@ class OpenAIClient:
         return "other", None
 
     async def _count_by_llama(self, messages: Messages) -> int:
-        asked = {"model": self._model, "messages": list(messages), "chat_template_kwargs": NO_THINKING}
+        asked = {"model": self._model, "messages": list(messages), "chat_template_kwargs": dict(NO_THINKING)}
         prompt = (await self._server.post("/apply-template", asked)).get("prompt")
         if not isinstance(prompt, str):
             raise NotUnderstood("the model server applies no template")

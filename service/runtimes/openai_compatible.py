@@ -4,27 +4,27 @@ believed only when it ends its answer."""
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from policies.errors import ModelRefused, ModelUnavailable
 from service.runtimes.interface import AnswerRequest, ModelCard, Piece, Text
-from service.runtimes.openai_client import NO_THINKING, OpenAIClient, Served
-from service.runtimes.openai_reply import Reply
+from service.runtimes.openai_client import OpenAIClient, Served
+from service.runtimes.openai_reply import Reply, chat_body
 from service.runtimes.patience import Patience
 from service.runtimes.window import fitted
 
 Render = Callable[[AnswerRequest], list[dict[str, str]]]
 _CLOUD_NAME = re.compile(r"(:|-)cloud$", re.IGNORECASE)
-_SEED = 7
 
 
 class OpenAICompatibleRuntime:
     """Answers with one model of one server (docs/how-to/openai-compatible.md).
 
-    `render` makes the chat messages. `digest` pins what the server tells of the model. Raises SettingsError for a URL that
-    is not inside, ModelRefused for a name that means a cloud model.
+    `render` makes the chat messages. `digest` pins what the server tells of the model. With `answer_schema`, a JSON schema,
+    answers are JSON that it allows. Raises SettingsError for a URL that is not inside, ModelRefused for a name that means a
+    cloud model.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class OpenAICompatibleRuntime:
         digest: str | None = None,
         context_tokens: int = 8192,
         max_answer_tokens: int = 512,
+        answer_schema: Mapping[str, Any] | None = None,
         start_seconds: float = 300,
         token_seconds: float = 60,
         total_seconds: float = 900,
@@ -50,6 +51,7 @@ class OpenAICompatibleRuntime:
         self._digest = digest
         self._context = context_tokens
         self._answer_tokens = max_answer_tokens
+        self._answer_schema = answer_schema
         self._seconds = (start_seconds, token_seconds, total_seconds)
 
     async def card(self) -> ModelCard:
@@ -80,7 +82,13 @@ class OpenAICompatibleRuntime:
             raise ModelUnavailable("the prompt is longer than the model's window", hint="Ask again, more briefly.")
         patience = Patience(*self._seconds)
         reply = Reply(patience)
-        async with aclosing(self._client.chunks(self._body(messages, served), patience)) as chunks:
+        body = chat_body(
+            messages,
+            answer_tokens=self._answer_tokens,
+            templates=served.kind != "other",
+            answer_schema=self._answer_schema,
+        )
+        async with aclosing(self._client.chunks(body, patience)) as chunks:
             async for chunk in chunks:
                 if text := reply.add(chunk):
                     yield Text(text)
@@ -103,8 +111,3 @@ class OpenAICompatibleRuntime:
 
     def _window(self, served: Served) -> int:
         return min(self._context, served.window or self._context)
-
-    def _body(self, messages: list[dict[str, str]], served: Served) -> dict[str, Any]:
-        # Only to servers that are known to take it: others refuse fields that they do not know.
-        template = {} if served.kind == "other" else {"chat_template_kwargs": NO_THINKING}
-        return {"messages": messages, "max_tokens": self._answer_tokens, "temperature": 0, "seed": _SEED, **template}

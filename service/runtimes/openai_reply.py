@@ -1,8 +1,8 @@
-"""One answer in the chunks of OpenAI's protocol: its text, why it ended, and how much was read of the prompt."""
+"""One answer in OpenAI's protocol: how it is asked for, its text in chunks, why it ended, how much was read of the prompt."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from policies.errors import ModelUnavailable
@@ -14,7 +14,37 @@ from service.runtimes.window import ESTIMATED_SHARE
 _COUNTED_SHARE = 0.9
 """Of a prompt whose tokens were counted a server reads nearly all; the template may differ by some tokens."""
 
+_SEED = 7
+
+NO_THINKING: Mapping[str, bool] = {"enable_thinking": False}
+"""What the chat templates of thinking models understand; the same for counting and for answering, or the counts differ."""
+
 _REASONS: Mapping[str, Literal["stop", "length"]] = {"stop": "stop", "length": "length"}
+
+
+def chat_body(
+    messages: Sequence[Mapping[str, str]],
+    *,
+    answer_tokens: int,
+    templates: bool,
+    answer_schema: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What asks for a streamed answer. `templates` says that the server is known to pass words on to the chat template: others
+    refuse fields that they do not know. With `answer_schema`, a JSON schema, the answer is JSON that it allows."""
+    body: dict[str, Any] = {
+        "messages": list(messages),
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "max_tokens": answer_tokens,
+        "temperature": 0,
+        "seed": _SEED,
+    }
+    if templates:
+        body["chat_template_kwargs"] = dict(NO_THINKING)
+    if answer_schema is not None:
+        schema = {"name": "answer", "strict": True, "schema": dict(answer_schema)}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return body
 
 
 class Reply:

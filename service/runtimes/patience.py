@@ -22,7 +22,7 @@ class Patience:
         self._limit = self._token
 
     def heard(self) -> None:
-        """Something of the answer came."""
+        """Something of the answer came, and whoever listens waits for more."""
         self._heard = anyio.current_time()
 
     def left(self) -> float:

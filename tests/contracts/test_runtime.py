@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -18,6 +20,7 @@ from policies.labels import AccessClassId
 from service.answer.prompts import messages
 from service.runtimes.extractive import ExtractiveRuntime
 from service.runtimes.interface import AnswerRequest, End, Piece, Quote, Source, Text, Turn
+from service.runtimes.llamacpp import LlamaCppRuntime
 from service.runtimes.ollama import OllamaRuntime
 from service.runtimes.openai_compatible import OpenAICompatibleRuntime
 from service.runtimes.scripted import Pause, ScriptedRuntime
@@ -120,8 +123,52 @@ def _ollama_with_llama(stack: ExitStack, request: pytest.FixtureRequest) -> Adap
     return _ollama(stack, request, request.getfixturevalue("llama"))
 
 
+class Watched:
+    """A llama.cpp server of the library, of whose answers one can see whether they were ended from outside, and which can
+    report an error in the middle of one."""
+
+    def __init__(self, server: Any, error_after: int | None) -> None:
+        self._server = server
+        self._error_after = error_after
+        self.ended = threading.Event()
+        self.complete = False
+
+    def handle_chat_completions(self, body: Any, hear: Callable[[Any], bool]) -> None:
+        count = 0
+
+        def heard(chunk: Any) -> bool:
+            nonlocal count
+            count += 1
+            if count == self._error_after:
+                return hear({"error": {"code": 500, "message": "out of memory", "type": "server_error"}})
+            self.complete = self.complete or any(one.get("finish_reason") for one in chunk["choices"])
+            return hear(chunk)
+
+        self._server.handle_chat_completions(body, heard)
+        self.ended.set()
+
+
+def _llamacpp(stack: ExitStack, request: pytest.FixtureRequest) -> Adapter:
+    data = request.getfixturevalue("gguf_data")
+    watched: list[Watched] = []
+
+    def make(tokens: int = 12, error_after: int | None = None) -> LlamaCppRuntime:
+        made = LlamaCppRuntime(directory=data, model="tiny", render=messages, context_tokens=2048, max_answer_tokens=tokens)
+        made.load()
+        assert made._loaded is not None
+        watched.append(Watched(made._loaded.server, error_after))
+        made._loaded = dataclasses.replace(made._loaded, server=watched[-1])
+        return made
+
+    def left() -> bool:
+        return watched[-1].ended.wait(60) and not watched[-1].complete
+
+    return Adapter(make, lambda: make(tokens=1400), lambda: make(error_after=4), left, room=True)
+
+
 ADAPTERS = {
     "extractive": _extractive,
+    "llamacpp": _llamacpp,
     "ollama": _ollama,
     "ollama over llama.cpp": _ollama_with_llama,
     "openai": _openai,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from pathlib import Path
 from typing import Any
@@ -230,6 +231,22 @@ def test_thoughts_are_not_shown_wherever_they_stand(openai_double: Any) -> None:
         assert said(answer(url)).strip() == "Yes [1]."
     (chat,) = bodies(behaviour, "/v1/chat/completions")
     assert chat["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+def test_a_schema_is_asked_for_and_a_real_server_keeps_to_it(openai_double: Any, llama_server: tuple[str, str]) -> None:
+    schema = {"type": "object", "properties": {"said": {"type": "string", "maxLength": 8}}, "required": ["said"]}
+    behaviour = openai_double.Behaviour(kind="plain")
+    with openai_double.openai_server(behaviour) as url:
+        answer(url, answer_schema=schema)
+        answer(url)
+    with_schema, without = bodies(behaviour, "/v1/chat/completions")
+    assert with_schema["response_format"]["json_schema"]["schema"] == schema
+    assert "response_format" not in without
+    # Of a server of an unknown kind nothing is asked that is not in the protocol.
+    assert "chat_template_kwargs" not in without
+    url, key = llama_server
+    found = json.loads(said(answer(url, api_key=key, answer_schema=schema, max_answer_tokens=200)))
+    assert len(found["said"]) <= 8
 
 
 def test_the_description_of_the_model_can_be_pinned(openai_double: Any) -> None:
