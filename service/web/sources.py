@@ -117,7 +117,9 @@ async def picture(document: str, visitor: Visiting, shared: Shared, version: int
         if on is None or found.media_type != "application/pdf":
             raise NotFoundError("there is no picture of this page", hint="Its text is shown beside the answer.")
         original_bytes(found, version)
-        drawn = installation.pictures.render(_place(found), on.number, text[start : min(end, on.end)])
+        words = text[start : min(end, on.end)]
+        before = text[on.start : start].count(words)
+        drawn = installation.pictures.render(_place(found), on.number, words, before=before)
         told = {"document": found.id, "version": found.version, "path": found.path, "page": on.number}
         installation.audit.append(EventTag.DOCUMENT_DOWNLOADED, principal.id, told)
         return Response(drawn.png, media_type="image/png", headers={"x-marked-words": str(drawn.marked)})

@@ -77,7 +77,6 @@ async function submit(question) {
 /** Shows the answer as it comes. What is shown at the end is the server's own rendering. */
 async function follow(response, turn, text) {
   let paragraph = null;
-  let complete = false;
   for await (const { name, data } of events(response)) {
     const follows = atEnd();
     if (name === "begin") {
@@ -92,13 +91,14 @@ async function follow(response, turn, text) {
         paragraph.append(line);
       }
     } else if (name === "done") {
-      complete = true;
       turn.replaceWith(elements(data.html));
       say($(".turn:last-child .text", turns)?.textContent ?? "");
+      if (follows) toEnd();
+      return;
     }
     if (follows) toEnd();
   }
-  if (!complete) throw new Error(texts.chat.failed);
+  throw new Error(texts.chat.failed);
 }
 
 /** A conversation begins with its first question. */

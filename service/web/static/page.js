@@ -56,6 +56,7 @@ export function ask(title, yes, { field = null, value = "", danger = false } = {
   const button = $("#dialog-yes");
   button.textContent = yes;
   button.classList.toggle("danger", danger);
+  $("#dialog-no").onclick = () => dialog.close("");
   dialog.returnValue = "";
   dialog.showModal();
   (input ?? button).focus();
