@@ -133,6 +133,9 @@ class AnswerSettings(_Group):
     threshold: float | None = Field(
         None, ge=0, le=1, description="Fused score below which the documents are said not to answer; fitted when not set."
     )
+    unsupported: Literal["leave out", "mark"] = Field(
+        "leave out", description="What becomes of a sentence of a model that the source it cites does not support."
+    )
 
 
 class AccessSettings(_Group):

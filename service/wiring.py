@@ -166,7 +166,11 @@ class Installation:
                 runtime=self.runtime,
                 record=self.audit.append,
                 options=AnswerOptions(
-                    options.passages, options.sentences, options.threshold, self.settings.audit.questions == "text"
+                    options.passages,
+                    options.sentences,
+                    options.threshold,
+                    self.settings.audit.questions == "text",
+                    options.unsupported == "mark",
                 ),
             )
 

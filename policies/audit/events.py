@@ -238,12 +238,14 @@ class QuestionAsked(TypedDict):
 
 
 class QuestionAnswered(TypedDict):
-    """The answer to the question whose audit id is `question`: each citation is document, version, start and end."""
+    """The answer to the question whose audit id is `question`: each citation is document, version, start and end;
+    `unsupported` counts the sentences of the model that the sources it cited did not support, where there were any."""
 
     question: str
     citations: list[list[str | int]]
     citations_dropped: int
     characters: int
+    unsupported: NotRequired[int]
 
 
 class QuestionCancelled(TypedDict):

@@ -34,12 +34,14 @@ _NEAREST = 3
 @dataclass(frozen=True, slots=True)
 class AnswerOptions:
     """How many passages are retrieved, how many sentences are quoted, below which score nothing is answered (None: the
-    fitted one), whether the log keeps the question's text."""
+    fitted one), whether the log keeps the question's text, and whether a model's sentence that its sources do not support
+    is shown and marked instead of left out."""
 
     passages: int = 8
     sentences: int = 2
     threshold: float | None = None
     keep_question: bool = True
+    mark_unsupported: bool = False
 
 
 @dataclass(slots=True)
@@ -97,7 +99,7 @@ class AnswerEngine:
             yield Delta(answer.answer)
             yield Done(answer)
             return
-        reply = _Reply(Citations(request.sources))
+        reply = _Reply(Citations(request.sources, mark=self._options.mark_unsupported))
         async with aclosing(self._spoken(request, scope, principal, asked, reply)) as deltas:
             async for delta in deltas:
                 yield delta
@@ -113,6 +115,7 @@ class AnswerEngine:
                 audit_id=asked.id,
                 nearest=_nearest(found.hits) if reply.refused else (),
                 cut_off=reply.end.reason == "length",
+                unsupported=reply.citations.unsupported(),
             )
         )
 
@@ -185,13 +188,16 @@ class AnswerEngine:
 
     @staticmethod
     def _outcome(end: End, text: str, citations: Citations) -> tuple[EventTag, dict[str, Any]]:
+        unsupported = len(citations.unsupported())
         if end.reason == "refused" or not citations.all():
-            return EventTag.QUESTION_REFUSED, {"reason": "the sources do not answer"}
+            reason = "nothing that the model said was supported" if unsupported else "the sources do not answer"
+            return EventTag.QUESTION_REFUSED, {"reason": reason}
         cited = [[one.document, one.version, one.start, one.end] for one in citations.all()]
         return EventTag.QUESTION_ANSWERED, {
             "citations": cited,
             "citations_dropped": citations.dropped,
             "characters": len(text),
+            **({"unsupported": unsupported} if unsupported else {}),
         }
 
 

@@ -12,6 +12,7 @@ LONGEST = 2_000
 _END = re.compile(r"[.!?…][\"'”’)*_]*|\n")
 _CLOSING = re.compile(r"[.!?]?[\"'”’)*_]*")
 _OPEN = re.compile(r"[ \t]*\[[\d\s,]{0,60}$")
+_CITED = re.compile(r"\[\d{1,20}(?:\s*,\s*\d{1,20})*\][.!?…][\"'”’)*_]*$")
 _SHORT = re.compile(
     r"(?:\b(?:Dr|Mr|Mrs|Ms|Prof|St|No|Nos|Art|Fig|Sec|Ch|Vol|pp?|approx|ca|cf|vs|etc|incl|max|min|e\.g|i\.e|[A-Z])|^\d{1,3})\.$"
 )
@@ -50,6 +51,9 @@ class Statements:
             if match.group() == "\n":
                 return match.start()
             end = match.end()
+            if _CITED.search(text[start:end]) and text[end : end + 1].isspace():
+                # Nothing is to be waited for: the next sentence may be long in coming.
+                return end
             while marker := MARKER.match(text, end):
                 end = _CLOSING.match(text, marker.end()).end()  # type: ignore[union-attr]
             following = text[end:].lstrip()

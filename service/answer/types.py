@@ -40,7 +40,8 @@ class Nearest:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A whole answer. `refused` says that the documents do not answer; then `nearest` may help on. `cut_off` says that the
-    model reached its limit. `passages_left_out` counts retrieved passages that the model's context could not hold."""
+    model reached its limit. `passages_left_out` counts retrieved passages that the model's context could not hold;
+    `unsupported` holds the model's sentences that its sources do not support, each with the reason in brackets."""
 
     answer: str
     refused: bool
@@ -50,6 +51,7 @@ class Answer:
     audit_id: str
     nearest: tuple[Nearest, ...] = ()
     cut_off: bool = False
+    unsupported: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The versioned JSON contract."""

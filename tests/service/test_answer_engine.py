@@ -38,6 +38,9 @@ PATHS = {
     "carry.md": "Days of annual leave that staff have left over expire in March.",
     "board.md": "The board has secret days of annual leave that staff do not have.",
 }
+LEAVE = "Staff have thirty days of annual leave [2]."
+"""What a model may say: the question finds carry.md first and leave.md second."""
+
 STOP = End("stop", 5, 4)
 
 
@@ -137,7 +140,7 @@ def number_of(world: World, runtime: ScriptedRuntime, path: str) -> int:
 
 
 def test_an_answer_is_recorded_before_its_first_piece_and_after_its_last(world: World) -> None:
-    runtime = ScriptedRuntime([Text("Staff have thirty days "), Text("of leave [1]."), STOP])
+    runtime = ScriptedRuntime([Text(f"{LEAVE} Requests"), Text(" go to the line manager [2]."), STOP])
     seen: list[list[str]] = []
     events = ask(world.engine(runtime), {1: lambda: seen.append(world.tags()), 2: lambda: seen.append(world.tags())})
     answer = ended(events)
@@ -148,9 +151,8 @@ def test_an_answer_is_recorded_before_its_first_piece_and_after_its_last(world: 
     assert asked["digest"] == asyncio.run(runtime.card()).digest
     assert asked["passages"] == [one.passage.id for one in runtime.requests[0].sources]
     assert asked["text"] == QUESTION
-    cited = answer.citations[0]
-    assert answered["citations"] == [[cited.document, cited.version, cited.start, cited.end]]
-    assert PATHS[cited.path][cited.start : cited.end] == cited.quote
+    assert answered["citations"] == [[one.document, one.version, one.start, one.end] for one in answer.citations]
+    assert [PATHS[one.path][one.start : one.end] for one in answer.citations] == [one.quote for one in answer.citations]
 
 
 def test_only_permitted_passages_reach_the_runtime(world: World) -> None:
@@ -172,7 +174,7 @@ def test_without_the_first_record_there_is_no_answer_and_the_model_is_not_asked(
 def test_without_the_last_record_the_answer_does_not_end_well(world: World) -> None:
     world.failing.add(EventTag.QUESTION_ANSWERED)
     with pytest.raises(AuditUnavailable) as caught:
-        ask(world.engine(ScriptedRuntime([Text("Thirty days [1]."), STOP])))
+        ask(world.engine(ScriptedRuntime([Text(LEAVE), STOP])))
     assert not any(isinstance(one, Done) for one in caught.value.events)  # type: ignore[attr-defined]
     assert world.tags() == ["question:asked"]
 
@@ -194,7 +196,7 @@ def test_a_failure_that_cannot_be_recorded_is_still_no_answer(world: World) -> N
 
 
 def test_who_leaves_cancels_the_model_and_the_log_tells_it(world: World) -> None:
-    runtime = ScriptedRuntime([Text("Thirty "), Text("days [1]."), STOP])
+    runtime = ScriptedRuntime([Text(f"{LEAVE} Requests"), Text(" go to the line manager [2]."), STOP])
 
     async def leave() -> None:
         stream = world.engine(runtime).answer(QUESTION, ANA)
@@ -207,7 +209,7 @@ def test_who_leaves_cancels_the_model_and_the_log_tells_it(world: World) -> None
 
 
 def test_a_listener_that_is_cancelled_while_the_model_thinks_is_recorded_too(world: World) -> None:
-    runtime = ScriptedRuntime([Text("Thirty "), Pause(600), Text("days [1]."), STOP])
+    runtime = ScriptedRuntime([Text(f"{LEAVE} Requests"), Pause(600), Text(" go to the line manager [2]."), STOP])
 
     async def main() -> None:
         begun = asyncio.Event()
@@ -240,9 +242,9 @@ def test_a_runtime_that_fails_is_recorded_as_failed_whatever_it_raises(world: Wo
 
 
 def test_a_number_that_was_not_retrieved_is_taken_out_and_counted(world: World) -> None:
-    script = [Text("Thirty days [1][9]. Left over ones expire [2, 77]"), Text(" in March [0"), Text("]."), STOP]
+    script = [Text("Thirty days [2][9]. Left over ones expire [1, 77]"), Text(" in March [0"), Text("]."), STOP]
     answer = ended(ask(world.engine(ScriptedRuntime(script))))
-    assert answer.answer == "Thirty days [1]. Left over ones expire [2] in March."
+    assert answer.answer == "Thirty days [2]. Left over ones expire [1] in March."
     assert {one.number for one in answer.citations} == {1, 2}
     assert world.told()[1][1]["citations_dropped"] == 3
 
@@ -291,9 +293,9 @@ CHANGES: dict[str, Callable[[World, Document], Any]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("last", [Text("and the secret rest [1]."), STOP])
+@pytest.mark.parametrize("last", [Text(" the secret rest [2]."), STOP])
 def test_a_source_that_changes_in_mid_answer_stops_it(world: World, change: str, last: Any) -> None:
-    runtime = ScriptedRuntime([Text("Staff have thirty days [1], "), last, *([] if last is STOP else [STOP])])
+    runtime = ScriptedRuntime([Text(f"{LEAVE} Then"), last, *([] if last is STOP else [STOP])])
     with pytest.raises(InhouseError, match="has changed meanwhile") as caught:
         ask(world.engine(runtime), {1: lambda: CHANGES[change](world, world.documents["leave.md"])})
     events = caught.value.events  # type: ignore[attr-defined]
@@ -303,10 +305,10 @@ def test_a_source_that_changes_in_mid_answer_stops_it(world: World, change: str,
 
 
 def test_what_the_runtime_has_no_room_for_is_counted_and_neither_cited_nor_recorded(world: World) -> None:
-    runtime = ScriptedRuntime([Text("Thirty days [1], in March [2]."), STOP], room=1)
+    runtime = ScriptedRuntime([Text("Left over days expire [1], in March [2]."), STOP], room=1)
     answer = ended(ask(world.engine(runtime)))
     assert answer.passages_left_out == 1
-    assert answer.answer == "Thirty days [1], in March."
+    assert answer.answer == "Left over days expire [1], in March."
     assert {one.number for one in answer.citations} == {1}
     assert len(world.told()[0][1]["passages"]) == 1
 
@@ -325,3 +327,79 @@ def test_a_log_that_keeps_no_questions_holds_a_blinded_hash_of_each(world: World
     files = [path.read_text(encoding="utf-8") for path in world.directory.rglob("*") if path.is_file()]
     assert any(first["text_sha256"] in one for one in files)
     assert not any(QUESTION in one for one in files)
+
+
+PLANTED = {
+    "wrong number": "Staff have thirty-three days of annual leave [2].",
+    "wrong unit": "Staff have thirty weeks of annual leave [2].",
+    "wrong date": "Left over days of annual leave expire in May [1].",
+    "wrong name": "Requests go to Ingrid Solberg [2].",
+    "negation": "Requests do not go to the line manager [2].",
+    "a source that does not say it": "Unused days are paid out with the salary [2].",
+    "another source says it": "Requests go to the line manager [1].",
+    "no source": "Requests go to the line manager.",
+    "a source that is not there": "Requests go to the line manager [7].",
+}
+FAITHFUL = (
+    "Staff have 30 days of annual leave [2].",
+    "Requests go to the line manager. [2]",
+    "Left over days expire in March [1].",
+)
+
+
+def script(sentences: Sequence[str], size: int) -> list[Any]:
+    """A model that says the sentences in pieces of so many characters."""
+    text = " ".join(sentences)
+    return [*(Text(text[start : start + size]) for start in range(0, len(text), size)), STOP]
+
+
+@pytest.mark.parametrize(("kind", "size"), zip(PLANTED, [1, 7, 1000] * len(PLANTED), strict=False))
+def test_a_sentence_that_its_source_does_not_support_is_left_out(world: World, kind: str, size: int) -> None:
+    first, second, third = FAITHFUL
+    answer = ended(ask(world.engine(ScriptedRuntime(script([first, PLANTED[kind], second, third], size)))))
+    assert answer.answer == " ".join(FAITHFUL)
+    assert [one.number for one in answer.citations] == [2, 2, 1]
+    (left_out,) = answer.unsupported
+    assert left_out.startswith(PLANTED[kind].split(" [")[0].rstrip("."))
+    assert left_out.endswith(")")
+    assert world.told()[1][1]["unsupported"] == 1
+    assert "unsupported" not in {key for tag, payload in world.told() if tag == "question:asked" for key in payload}
+
+
+def test_nothing_of_a_sentence_is_shown_before_it_is_whole_and_checked(world: World) -> None:
+    events = ask(world.engine(ScriptedRuntime(script([FAITHFUL[0], *PLANTED.values(), FAITHFUL[1]], 1))))
+    assert [one.text for one in events if isinstance(one, Delta)] == [FAITHFUL[0], f" {FAITHFUL[1]}"]
+
+
+def test_an_unsupported_sentence_can_be_shown_and_marked(world: World) -> None:
+    runtime = ScriptedRuntime(script([FAITHFUL[0], PLANTED["negation"]], 5))
+    answer = ended(ask(world.engine(runtime, mark_unsupported=True)))
+    assert answer.answer == f"{FAITHFUL[0]} {PLANTED['negation']} (not supported by the cited source)"
+    assert len(answer.unsupported) == 1
+    assert world.told()[1][1]["unsupported"] == 1
+
+
+def test_an_answer_of_which_nothing_is_left_is_a_refusal_that_says_why(world: World) -> None:
+    answer = ended(ask(world.engine(ScriptedRuntime(script(["In short:", *PLANTED.values()], 9)))))
+    assert answer.refused
+    assert answer.answer == REFUSAL
+    assert answer.citations == ()
+    assert len(answer.unsupported) == len(PLANTED)
+    assert world.told()[1] == (
+        "question:refused",
+        {"question": world.told()[1][1]["question"], "reason": "nothing that the model said was supported"},
+    )
+
+
+def test_what_leads_over_is_shown_with_what_it_leads_to_and_not_without(world: World) -> None:
+    said = "According to the documents:\n- Staff have 30 days of annual leave [2].\nIn short:\n- Staff have 40 days [2]."
+    answer = ended(ask(world.engine(ScriptedRuntime([Text(said), STOP]))))
+    assert answer.answer == "According to the documents:\n- Staff have 30 days of annual leave [2]."
+    assert len(answer.unsupported) == 1
+
+
+def test_a_model_that_says_in_words_that_the_documents_do_not_say_it_is_believed(world: World) -> None:
+    answer = ended(ask(world.engine(ScriptedRuntime([Text(REFUSAL), STOP]))))
+    assert answer.refused
+    assert answer.answer == REFUSAL
+    assert answer.unsupported == ()

@@ -205,6 +205,10 @@ def test_the_sentences_are_the_same_wherever_the_pieces_are_cut(places: list[int
     assert [*found, *pieces.rest()] == [*whole.add(text), *whole.rest()]
 
 
+def test_a_sentence_that_ends_with_its_marker_waits_for_nothing_more() -> None:
+    assert Statements().add("Staff have thirty days [1]. ") == ["Staff have thirty days [1]."]
+
+
 def test_no_text_is_held_back_for_ever() -> None:
     cut = Statements()
     assert sum(len(one) for _ in range(100) for one in cut.add("word " * 20)) >= 10_000 - 2 * LONGEST
