@@ -1,0 +1,110 @@
+"""A real browser on a real service, for what is tested through the pages."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HOSTILE = (
+    """# Parking rules
+
+Visitors park on level three <script>document.title = "owned"</script> behind the barrier.
+
+The parking fee is four euros <img src="http://elsewhere.invalid/pixel.png" onerror="document.title='owned'"> a day.
+
+Contractors park at ![gate](http://elsewhere.invalid/gate.png) the north gate [9], see [the plan](javascript:alert(1)) and
+<a href="data:text/html,<script>alert(1)</script>">the map</a> <div style="background: url(http://elsewhere.invalid/css)">.
+
+Bicycles stand \u202eyppah\u202c near the canteen.
+
+"""
+    + "unbroken" * 4000
+)
+
+
+@dataclass
+class Watched:
+    """A page, everything it asked for, and everything it complained about."""
+
+    page: Any
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def until(self, expression: str, argument: Any = None) -> None:
+        """Waits for an expression to be true. Playwright's own way to wait compiles a string in the page, which the policy
+        of the pages forbids."""
+        for _ in range(400):
+            if self.page.evaluate(expression, argument):
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError(f"this did not come true: {expression}")
+
+    def ask(self, question: str) -> Any:
+        """Asks by keyboard and waits for the whole answer."""
+        before = self.page.locator(".turn[data-number]").count()
+        self.page.fill("#question", question)
+        self.page.press("#question", "Enter")
+        self.until("count => document.querySelectorAll('.turn[data-number]').length > count", before)
+        return self.page.locator(".turn").nth(before)
+
+
+@pytest.fixture(scope="session")
+def site(
+    make_indexed: Callable[[Path], tuple[Path, Path, dict[str, str]]],
+    inhouse: Callable[..., Any],
+    start_service: Callable[..., Any],
+    repository: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Any]:
+    """A service over the usual documents, a PDF of several pages, and a hostile one."""
+    data, folder, keys = make_indexed(tmp_path_factory.mktemp("w"))
+    shutil.copy(repository / "examples" / "documents" / "people" / "travel-safety.pdf", folder / "travel-safety.pdf")
+    (folder / "parking.md").write_text(HOSTILE, encoding="utf-8")
+    assert inhouse(data, "ingest", str(folder)).returncode == 0
+    with start_service(data, keys) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """One browser for the module, because its event loop would be in the way of other modules' own; skips where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright has no wheel for this platform")
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("needs Chromium: install your system's package `chromium`")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(site: Any, chromium: Any) -> Iterator[Callable[..., Watched]]:
+    """Opens a page of somebody who has just signed in by a link; at the end nothing may have been asked of another host."""
+    opened: list[tuple[Any, Watched]] = []
+
+    def open_it(person: str = "ana", **options: Any) -> Watched:
+        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 860}, **options})
+        watched = Watched(context.new_page())
+        watched.page.set_default_timeout(20_000)
+        watched.page.on("request", lambda request: watched.requests.append(request.url))
+        watched.page.on("console", lambda said: watched.complaints.append(said.text) if said.type == "error" else None)
+        watched.page.on("pageerror", lambda error: watched.complaints.append(str(error)))
+        opened.append((context, watched))
+        watched.page.goto(site.inhouse("people", "link", person).stdout.strip())
+        watched.page.get_by_role("button", name="Sign in with this link").click()
+        watched.page.wait_for_selector("#question")
+        # The last thing that the page's script does.
+        watched.until("document.activeElement.id === 'question'")
+        return watched
+
+    yield open_it
+    for context, watched in opened:
+        context.close()
+        assert [url for url in watched.requests if not url.startswith((site.url, "blob:"))] == []
+        assert watched.complaints == []
