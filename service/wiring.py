@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from service.conversations.store import ConversationStore
     from service.runtimes.interface import Runtime
     from service.runtimes.llamacpp import LlamaCppRuntime
+    from service.runtimes.ollama import OllamaRuntime
     from service.runtimes.openai_compatible import OpenAICompatibleRuntime
     from service.settings import Settings
     from vectorstore.embedders.interface import Embedder
@@ -238,7 +239,7 @@ def make_runtime(directory: Path, settings: Settings, embedder: Embedder, *, ser
     return ExtractiveRuntime(embedder)
 
 
-def make_ollama(settings: Settings) -> Runtime:
+def make_ollama(settings: Settings) -> OllamaRuntime:
     """The Ollama runtime that settings describe; raises SettingsError or ModelRefused."""
     from service.answer.prompts import messages
     from service.runtimes.ollama import OllamaRuntime

@@ -79,6 +79,11 @@ class OllamaRuntime:
             raise ModelRefused(f"{self._model} cannot answer questions", hint="Name a chat model in runtime.model.")
         return ModelCard(self._model, "ollama", digest, min(self._context, _trained_context(shown) or self._context))
 
+    async def models(self) -> list[str]:
+        """What the server calls the models whose weights it has. Raises ModelUnavailable."""
+        listed = (await self._client.get("/api/tags")).get("models") or []
+        return [str(one.get("name")) for one in listed if not any(one.get(key) for key in _REMOTE)]
+
     async def fit(self, request: AnswerRequest) -> AnswerRequest:
         """As many sources, best first, as fit beside the longest answer; raises ModelUnavailable where the question alone
         does not."""

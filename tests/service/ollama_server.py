@@ -76,7 +76,7 @@ def handle(handler: BaseHTTPRequestHandler, behaviour: Behaviour, llama: Any, bo
     elif handler.path == "/api/status" and behaviour.cloud_disabled is not None:
         whole(handler, 200, {"cloud": {"disabled": behaviour.cloud_disabled, "source": "env"}})
     elif handler.path == "/api/tags":
-        model = {"name": behaviour.model, "model": behaviour.model, "digest": behaviour.digest, "size": 1}
+        model = {"name": behaviour.model, "model": behaviour.model, "digest": behaviour.digest, "size": 1, **remote}
         whole(handler, 200, {"models": [model]})
     elif handler.path in ("/api/show", "/api/chat") and body.get("model") != behaviour.model:
         whole(handler, 404, {"error": f"model '{body.get('model')}' not found"})
