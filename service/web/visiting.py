@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import Annotated
 
 import anyio.to_thread
@@ -57,17 +56,8 @@ def check_site(request: Request) -> None:
 
 def session_secrets(request: Request) -> Sequence[str]:
     """The value of each session cookie that came along."""
-    name = _name(request)
-    found = []
-    for header in request.headers.getlist("cookie"):
-        for part in header.split(";"):
-            try:
-                morsel = SimpleCookie(part).get(name)
-            except CookieError:
-                continue
-            if morsel is not None:
-                found.append(morsel.value)
-    return found
+    pairs = [part.partition("=") for header in request.headers.getlist("cookie") for part in header.split(";")]
+    return [value.strip() for name, _, value in pairs if name.strip() == _name(request)]
 
 
 def remember(request: Request, response: Response, secret: str, seconds: int) -> None:

@@ -72,7 +72,7 @@ def site(
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """One browser for the module, because its event loop would be in the way of other modules' own; skips where there is none."""
+    """One browser for a module, since its event loop would be in the way of other modules' own; skips where there is none."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright has no wheel for this platform")
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found is None:

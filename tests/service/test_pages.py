@@ -192,6 +192,62 @@ def test_a_conversation_is_renamed_found_exported_and_deleted(browser: Callable[
     assert ana.client.get(f"/c/{began}").status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/c/{id}", None),
+        ("GET", "/web/conversations/{id}/export?form=md", None),
+        ("GET", "/web/conversations/{id}/export?form=json", None),
+        ("PATCH", "/web/conversations/{id}", {"title": "Mine now"}),
+        ("DELETE", "/web/conversations/{id}", None),
+        ("POST", "/web/ask", {"question": LEAVE, "conversation": "{id}"}),
+    ],
+)
+def test_somebody_else_s_conversation_is_as_absent_on_each_route(
+    browser: Callable[..., Browser], method: str, path: str, body: Any
+) -> None:
+    dora, ana = browser("dora"), browser("ana")
+    foreign = dora.ask(MERGER)["begin"]["conversation"]
+    told = []
+    for name in (foreign, "conv-0123456789abcdef"):
+        sent = {key: value.replace("{id}", name) for key, value in body.items()} if body else None
+        response = ana.send(method, path.replace("{id}", name), sent)
+        headers = {key: value for key, value in response.headers.items() if key != "date"}
+        told.append((response.status_code, headers, response.text.replace(name, "")))
+    assert told[0] == told[1]
+    assert told[0][0] == 404
+    assert "48 million" in dora.client.get(f"/c/{foreign}").text
+
+
+@pytest.mark.parametrize("route", ["", "/original", "/picture"])
+def test_a_forbidden_document_is_as_absent_on_each_route_to_its_text(
+    service: Any, browser: Callable[..., Browser], route: str
+) -> None:
+    listed = json.loads(service.inhouse("documents", "list", "--json").stdout)["documents"]
+    board = next(one["id"] for one in listed if one["path"] == "board/merger.md")
+    ana = browser("ana")
+    told = []
+    for name in (board, "doc-0123456789abcdef"):
+        response = ana.client.get(f"/web/sources/{name}{route}?version=1&start=0&end=5")
+        told.append((response.status_code, response.text.replace(name, "")))
+    assert told[0] == told[1]
+    assert told[0][0] == 404
+
+
+def test_an_original_is_a_file_to_save_that_runs_nowhere(service: Any, browser: Callable[..., Browser]) -> None:
+    ana = browser("ana")
+    cited = ana.ask(LEAVE)["done"]["citations"][0]
+    response = ana.client.get(f"/web/sources/{cited['document']}/original?version={cited['version']}")
+    assert "Staff have 30 days" in response.text
+    assert response.headers["content-disposition"].startswith("attachment;")
+    assert response.headers["content-type"] == "application/octet-stream"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert "default-src 'none'" in response.headers["content-security-policy"]
+    assert ana.client.get(f"/web/sources/{cited['document']}/original?version=9").status_code == 404
+    logged = service.inhouse("audit", "list", "--tag", "document:downloaded", "--limit", "1", "--json").stdout
+    assert json.loads(logged)["payload"]["path"] == "leave.md"
+
+
 def test_the_log_tells_sessions_views_and_feedback(service: Any, browser: Callable[..., Browser]) -> None:
     ana = browser("ana")
     events = ana.ask(LEAVE)

@@ -76,6 +76,7 @@ def test_l1_every_command_leaves_its_record(service: Any, tmp_path: Path) -> Non
     act("keys.create", "keys", "create", "lea")
     act("keys.list", "keys", "list")
     act("keys.revoke", "keys", "revoke", found["keys.create"]["key"]["id"])
+    act("people.link", "people", "link", "lea")
     act("people.disable", "people", "disable", "lea")
     act("quarantine.list", "quarantine", "list")
     act("quarantine.show", "quarantine", "show", found["quarantine.list"]["quarantine"][0]["id"])
@@ -97,6 +98,7 @@ def test_l1_every_command_leaves_its_record(service: Any, tmp_path: Path) -> Non
         "keys.revoke": ["key:revoked"],
         "people.add": ["person:added"],
         "people.disable": ["person:disabled"],
+        "people.link": ["link:created"],
         "search": ["search:run"],
     }
     assert {name: tags for name, tags in told.items() if name in expected} == expected
