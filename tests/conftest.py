@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -92,6 +94,31 @@ def command_line(data: Path, *arguments: str, **environment: str) -> subprocess.
     return subprocess.run(command, env=whole, capture_output=True, text=True, timeout=240)
 
 
+def command_line_within(data: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command line in this process, which spares the start of one: for what a test prepares or looks up, and for
+    refusals. What is said of processes (locks, signals, files, memory) is shown only by `command_line`."""
+    from service.cli.application import run
+
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="\n")
+    errors = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="\n", errors="backslashreplace")
+    before, temporary, mask = dict(os.environ), tempfile.tempdir, os.umask(0o077)
+    os.environ.update({"INHOUSE_DATA_DIR": str(data), **environment})
+    try:
+        with redirect_stdout(out), redirect_stderr(errors):
+            code = run(list(arguments))
+    finally:
+        # An operation sends temporary files into its data directory, for as long as its process lives.
+        os.umask(mask)
+        tempfile.tempdir = temporary
+        os.environ.clear()
+        os.environ.update(before)
+    said = []
+    for stream in (out, errors):
+        stream.seek(0)
+        said.append(stream.read())
+    return subprocess.CompletedProcess(["inhouse", *arguments], code, *said)
+
+
 @contextmanager
 def serving(data: Path, keys: Mapping[str, str], *before: str, **environment: str) -> Iterator[Service]:
     """A service over a data directory, on a free port; it must end in order when it is told to."""
@@ -123,14 +150,14 @@ def indexed_directory(root: Path) -> tuple[Path, Path, dict[str, str]]:
     data, folder = root / "data", root / "documents"
     write_folder(folder)
     for arguments in (("init",), ("ingest", str(folder))):
-        done = command_line(data, *arguments)
+        done = command_line_within(data, *arguments)
         assert done.returncode == 0, done.stderr
     keys = {}
     for person, (clearance, groups, roles) in PEOPLE.items():
         given = [part for group in groups for part in ("--group", group)] + [p for role in roles for p in ("--role", role)]
-        done = command_line(data, "people", "add", person, "--name", person.title(), "--clearance", clearance, *given)
+        done = command_line_within(data, "people", "add", person, "--name", person.title(), "--clearance", clearance, *given)
         assert done.returncode == 0, done.stderr
-        keys[person] = json.loads(command_line(data, "keys", "create", person, "--json").stdout)["secret"]
+        keys[person] = json.loads(command_line_within(data, "keys", "create", person, "--json").stdout)["secret"]
     return data, folder, keys
 
 
@@ -138,6 +165,12 @@ def indexed_directory(root: Path) -> tuple[Path, Path, dict[str, str]]:
 def inhouse() -> Callable[..., subprocess.CompletedProcess[str]]:
     """`command_line`, for tests that bring their own data directory."""
     return command_line
+
+
+@pytest.fixture(scope="session")
+def inhouse_within() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`command_line_within`, which starts no process."""
+    return command_line_within
 
 
 @pytest.fixture(scope="session")
