@@ -14,7 +14,7 @@ from typing import Literal
 
 from policies.errors import InhouseError
 from service.ownership import SOCKET_NAME, holder
-from service.settings import Settings, load_settings
+from service.settings import RuntimeSettings, Settings, load_settings
 from service.surroundings import foreign_start_files, network_file_system
 from service.wiring import Installation, embedder_words
 
@@ -142,27 +142,25 @@ def _model(directory: Path, settings: Settings) -> Finding:
 
 
 def _runtime(directory: Path, settings: Settings) -> Finding:
-    if settings.runtime.kind == "extractive":
-        return Finding("runtime", "ok", "extractive: quotes, needs no model")
-    if settings.runtime.kind == "llamacpp":
-        return _gguf(directory, settings)
-    import asyncio
-
-    from service.wiring import make_ollama, make_openai
-
-    runtime = make_openai(settings) if settings.runtime.kind == "openai" else make_ollama(settings)
-    card = asyncio.run(runtime.card())
-    return Finding("runtime", "ok", f"{card.name} ({card.digest[:19]}), window {card.context_tokens} tokens")
+    found = [f"{name}: {_runtime_found(directory, chosen)}" for name, chosen in settings.runtimes().items()]
+    return Finding("runtime", "ok", "; ".join(found))
 
 
-def _gguf(directory: Path, settings: Settings) -> Finding:
+def _runtime_found(directory: Path, chosen: RuntimeSettings) -> str:
+    from service.runtimes import factory
+
+    if chosen.kind == "extractive":
+        return "extractive, which quotes and needs no model"
+    if chosen.kind != "llamacpp":
+        import asyncio
+
+        card = asyncio.run(factory.make_served(chosen).card())
+        return f"{card.name} ({card.digest[:19]}), window {card.context_tokens} tokens"
     from service.runtimes.model_files import ModelFolder
-    from service.wiring import make_llamacpp
 
-    make_llamacpp(directory, settings)
-    files, name = ModelFolder(directory), str(settings.runtime.model)
-    path = files.verified(name)
-    return Finding("runtime", "ok", f"{name} in {path}, its SHA-256 as when it was added ({files.show(name).sha256[:12]})")
+    factory.make_llamacpp(chosen, directory, 1)
+    files, name = ModelFolder(directory), str(chosen.model)
+    return f"{name} in {files.verified(name)}, its SHA-256 as when it was added ({files.show(name).sha256[:12]})"
 
 
 def _tesseract() -> Finding:

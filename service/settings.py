@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from policies.errors import SettingsError
 
 PREFIX = "INHOUSE_"
+DEFAULT_RUNTIME = "default"
 _OWN_VARIABLES = {"INHOUSE_DATA_DIR", "INHOUSE_CONFIG", "INHOUSE_API_KEY", "INHOUSE_URL"}
 _TEST_VARIABLES = ("INHOUSE_TEST_", "INHOUSE_CRASH_", "INHOUSE_BENCH_")
 
@@ -125,6 +126,38 @@ class RuntimeSettings(_Group):
         return self
 
 
+class ModelRule(_Group):
+    """Which runtime answers from what."""
+
+    kb: str | None = Field(None, description="The one knowledge base that is asked; any, and several at once, when not set.")
+    classification: str | None = Field(
+        None, description="The highest classification of a passage that is sent to it; any when not set."
+    )
+    use: str = Field(description="Name of the runtime.")
+
+
+class ModelSettings(_Group):
+    """Runtimes beside the one under `runtime`, whose name is `default`, and which of them answers from what."""
+
+    also: Mapping[str, RuntimeSettings] = Field(
+        {}, description="More runtimes by a name: `[models.also.NAME]` with the same names as `[runtime]`; none by default."
+    )
+    rules: tuple[ModelRule, ...] = Field(
+        (),
+        description="`[[models.rules]]` with `use` and, where it is not for everything, `kb` and `classification` (the highest "
+        "that it is sent). The first one that holds counts; where none does, `default` answers.",
+    )
+
+    @model_validator(mode="after")
+    def _names(self) -> ModelSettings:
+        if DEFAULT_RUNTIME in self.also:
+            raise ValueError(f"models.also.{DEFAULT_RUNTIME}: that is the name of the one under [runtime]")
+        for rule in self.rules:
+            if rule.use != DEFAULT_RUNTIME and rule.use not in self.also:
+                raise ValueError(f"models.rules: there is no runtime {rule.use!r}; name it in [models.also.{rule.use}]")
+        return self
+
+
 class AnswerSettings(_Group):
     """How answers are made from what was found."""
 
@@ -170,9 +203,33 @@ class Settings(_Group):
     embedding: EmbeddingSettings = EmbeddingSettings()  # type: ignore[call-arg]
     ingest: IngestSettings = IngestSettings()  # type: ignore[call-arg]
     runtime: RuntimeSettings = RuntimeSettings()  # type: ignore[call-arg]
+    models: ModelSettings = ModelSettings()  # type: ignore[call-arg]
     answer: AnswerSettings = AnswerSettings()  # type: ignore[call-arg]
     access: AccessSettings = AccessSettings()  # type: ignore[call-arg]
     audit: AuditSettings = AuditSettings()  # type: ignore[call-arg]
+
+    @model_validator(mode="after")
+    def _levels(self) -> Settings:
+        for rule in self.models.rules:
+            if rule.classification is not None and rule.classification not in self.access.classifications:
+                raise ValueError(f"models.rules: {rule.classification!r} is not among access.classifications")
+        return self
+
+    def runtimes(self) -> Mapping[str, RuntimeSettings]:
+        """Every runtime by its name, the default one first."""
+        return {DEFAULT_RUNTIME: self.runtime, **self.models.also}
+
+    def runtime_for(self, kb: str | None, classification: str) -> str:
+        """The name of the runtime that answers from passages of which `classification` is the highest, out of one knowledge
+        base, or out of several (None). Raises ValueError for a classification that is not among the levels."""
+        levels = self.access.classifications
+        height = levels.index(classification)
+        for rule in self.models.rules:
+            if rule.kb not in (None, kb):
+                continue
+            if rule.classification is None or height <= levels.index(rule.classification):
+                return rule.use
+        return DEFAULT_RUNTIME
 
 
 def data_directory(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from policies.audit.log import AuditLog
 from policies.errors import DataDirectoryError
 from policies.identity import LOCAL_OWNER_ID, Principal
+from service.settings import DEFAULT_RUNTIME
 
 if TYPE_CHECKING:
     from ingest.parsing.pictures import PagePictures
@@ -25,10 +26,7 @@ if TYPE_CHECKING:
     from service.answer.engine import AnswerEngine
     from service.conversations.store import ConversationStore
     from service.runtimes.interface import Runtime
-    from service.runtimes.llamacpp import LlamaCppRuntime
-    from service.runtimes.ollama import OllamaRuntime
-    from service.runtimes.openai_compatible import OpenAICompatibleRuntime
-    from service.settings import Settings
+    from service.settings import RuntimeSettings, Settings
     from vectorstore.embedders.interface import Embedder
     from vectorstore.search import Search
     from vectorstore.store import Store
@@ -145,9 +143,28 @@ class Installation:
         return RunStore(self.directory / "runs.db")
 
     @cached_property
+    def runtimes(self) -> Mapping[str, Runtime]:
+        """What turns passages into answers, by its name in the settings; of a service, ready when this returns. Raises
+        SettingsError, ModelRefused, or NotFoundError for a GGUF that is not there."""
+        with self._making:
+            return {name: self._make_runtime(chosen) for name, chosen in self.settings.runtimes().items()}
+
+    @property
     def runtime(self) -> Runtime:
-        """What turns passages into answers; of a service, ready when this returns."""
-        return make_runtime(self.directory, self.settings, self.embedder, serving=self.serving)
+        """The one that answers where no rule names another."""
+        return self.runtimes[DEFAULT_RUNTIME]
+
+    def _make_runtime(self, chosen: RuntimeSettings) -> Runtime:
+        from service.runtimes import factory
+
+        if chosen.kind == "extractive":
+            return factory.make_extractive(self.embedder)
+        if chosen.kind != "llamacpp":
+            return factory.make_served(chosen)
+        made = factory.make_llamacpp(chosen, self.directory, granted_cores())
+        if self.serving:
+            made.load()
+        return made
 
     @cached_property
     def engine(self) -> AnswerEngine:
@@ -181,9 +198,9 @@ class Installation:
 
     def close(self) -> None:
         """Closes what was opened, and nothing else. Not to be called from within an event loop."""
-        close_runtime = getattr(self.__dict__.pop("runtime", None), "close", None)
-        if close_runtime is not None:
-            _run_alone(close_runtime)
+        for runtime in self.__dict__.pop("runtimes", {}).values():
+            if hasattr(runtime, "close"):
+                _run_alone(runtime.close)
         for name in ("pictures", "store", "ingest_embedder", "runs", "conversations", "people", "audit"):
             opened = self.__dict__.pop(name, None)
             close = getattr(opened, "close", None)
@@ -221,91 +238,6 @@ def make_embedder(directory: Path, settings: Settings) -> Embedder:
             f"the embedding model is not in {directory}", hint=f"Build it: inhouse init --data {directory}"
         )
     return load_embedder(words["kind"], model=Path(words["model"]), threads=words["threads"])
-
-
-def make_runtime(directory: Path, settings: Settings, embedder: Embedder, *, serving: bool = False) -> Runtime:
-    """The runtime that settings name; raises SettingsError, ModelRefused, or NotFoundError for a GGUF that is not there."""
-    if settings.runtime.kind == "ollama":
-        return make_ollama(settings)
-    if settings.runtime.kind == "openai":
-        return make_openai(settings)
-    if settings.runtime.kind == "llamacpp":
-        made = make_llamacpp(directory, settings)
-        if serving:
-            made.load()
-        return made
-    from service.runtimes.extractive import ExtractiveRuntime
-
-    return ExtractiveRuntime(embedder)
-
-
-def make_ollama(settings: Settings) -> OllamaRuntime:
-    """The Ollama runtime that settings describe; raises SettingsError or ModelRefused."""
-    from service.answer.prompts import messages
-    from service.runtimes.ollama import OllamaRuntime
-
-    chosen = settings.runtime
-    assert chosen.model is not None
-    return OllamaRuntime(
-        model=chosen.model,
-        url=chosen.url,
-        render=messages,
-        allowed_hosts=chosen.allowed_hosts,
-        digest=chosen.digest,
-        require_cloud_disabled=chosen.require_cloud_disabled,
-        context_tokens=chosen.context_tokens,
-        max_answer_tokens=chosen.max_answer_tokens,
-        keep_alive=chosen.keep_alive,
-        start_seconds=chosen.start_seconds,
-        token_seconds=chosen.token_seconds,
-        total_seconds=chosen.total_seconds,
-    )
-
-
-def make_openai(settings: Settings) -> OpenAICompatibleRuntime:
-    """The runtime of a server of OpenAI's protocol that settings describe; raises SettingsError or ModelRefused."""
-    from service.answer.prompts import messages
-    from service.runtimes.openai_client import key_in
-    from service.runtimes.openai_compatible import OpenAICompatibleRuntime
-
-    chosen = settings.runtime
-    assert chosen.model is not None
-    return OpenAICompatibleRuntime(
-        model=chosen.model,
-        url=chosen.url,
-        render=messages,
-        allowed_hosts=chosen.allowed_hosts,
-        api_key=None if chosen.api_key_file is None else key_in(chosen.api_key_file),
-        digest=chosen.digest,
-        context_tokens=chosen.context_tokens,
-        max_answer_tokens=chosen.max_answer_tokens,
-        start_seconds=chosen.start_seconds,
-        token_seconds=chosen.token_seconds,
-        total_seconds=chosen.total_seconds,
-    )
-
-
-def make_llamacpp(directory: Path, settings: Settings) -> LlamaCppRuntime:
-    """The runtime of a GGUF in this process, not loaded yet; raises SettingsError, ModelRefused or NotFoundError."""
-    from service.answer.prompts import messages
-    from service.runtimes.llamacpp import LlamaCppRuntime
-
-    chosen = settings.runtime
-    assert chosen.model is not None
-    return LlamaCppRuntime(
-        directory=directory,
-        model=chosen.model,
-        render=messages,
-        digest=chosen.digest,
-        context_tokens=chosen.context_tokens,
-        max_answer_tokens=chosen.max_answer_tokens,
-        parallel=chosen.parallel_answers,
-        prompt_cache_mb=chosen.prompt_cache_mb,
-        threads=chosen.threads or granted_cores(),
-        start_seconds=chosen.start_seconds,
-        token_seconds=chosen.token_seconds,
-        total_seconds=chosen.total_seconds,
-    )
 
 
 def _run_alone(start: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,13 @@ from pydantic import BaseModel, ConfigDict
 
 from policies.errors import InhouseError, ModelRefused, NotFoundError, UsageError
 from service.operations.registry import Emit, Operation, Result
+from service.runtimes.factory import make_served
 from service.runtimes.model_files import ModelFolder
-from service.settings import Settings
-from service.wiring import Installation, embedder_words, make_ollama, make_openai
+from service.settings import RuntimeSettings, Settings
+from service.wiring import Installation, embedder_words
 
 if TYPE_CHECKING:
-    from service.runtimes.ollama import OllamaRuntime
-    from service.runtimes.openai_compatible import OpenAICompatibleRuntime
+    from service.runtimes.interface import ModelCard
 
 _EXTRACTIVE = "extractive"
 _PROGRESS_BYTES = 64 * 2**20
@@ -70,7 +71,7 @@ def list_models(installation: Installation, request: AllModels, emit: Emit, stop
             _embedder(installation),
             _extractive(settings),
             *(_gguf(settings, folder, name) for name in folder.names()),
-            *_served(installation),
+            *(row for chosen in _servers(settings) for row in _served(installation, chosen)),
         ]
     }
 
@@ -81,10 +82,11 @@ def show(installation: Installation, request: OneModel, emit: Emit, stop: thread
     if request.name in folder.names():
         known = folder.show(request.name)
         return {"model": {**_gguf(settings, folder, request.name), **asdict(known), "path": str(folder.path(request.name))}}
-    if request.name == settings.runtime.model and settings.runtime.kind in ("ollama", "openai"):
-        card = installation.run_coroutine(lambda: _card(settings))
-        row = _row(card.name, card.runtime, "answers", True, "ready")
-        return {"model": {**row, "digest": card.digest, "context_tokens": card.context_tokens, "url": settings.runtime.url}}
+    for chosen in _servers(settings):
+        if request.name == chosen.model:
+            card = installation.run_coroutine(partial(_card, chosen))
+            row = _row(card.name, card.runtime, "answers", True, "ready")
+            return {"model": {**row, "digest": card.digest, "context_tokens": card.context_tokens, "url": chosen.url}}
     for one in (_embedder(installation), _extractive(settings)):
         if request.name == one["name"]:
             return {"model": one}
@@ -96,11 +98,11 @@ def remove(installation: Installation, request: OneModel, emit: Emit, stop: thre
     folder, settings = ModelFolder(installation.directory), installation.settings
     if request.name not in folder.names():
         others = [one["name"] for one in (_embedder(installation), _extractive(settings))]
-        if request.name in others or (settings.runtime.kind != "llamacpp" and request.name == settings.runtime.model):
+        if request.name in (*others, *(chosen.model for chosen in _servers(settings))):
             raise UsageError(f"{request.name} is no GGUF file", hint="A server's model is removed on that server.")
     elif _in_use(settings, request.name):
         raise UsageError(
-            f"{request.name} is in use", hint="Name another in runtime.model, or another runtime.kind, and restart the service."
+            f"{request.name} is in use", hint="Take it out of the settings of every runtime, and restart the service."
         )
     known = folder.remove(request.name)
     # NOTE: The audit event of a model that was removed belongs here, before it is.
@@ -128,15 +130,17 @@ def _embedder(installation: Installation) -> dict[str, Any]:
 
 
 def _extractive(settings: Settings) -> dict[str, Any]:
-    return _row(_EXTRACTIVE, _EXTRACTIVE, "answers", settings.runtime.kind == _EXTRACTIVE, "ready")
+    in_use = any(chosen.kind == _EXTRACTIVE for chosen in settings.runtimes().values())
+    return _row(_EXTRACTIVE, _EXTRACTIVE, "answers", in_use, "ready")
 
 
-def _served(installation: Installation) -> list[dict[str, Any]]:
-    chosen = installation.settings.runtime
-    if chosen.kind not in ("ollama", "openai"):
-        return []
+def _servers(settings: Settings) -> list[RuntimeSettings]:
+    return [chosen for chosen in settings.runtimes().values() if chosen.kind in ("ollama", "openai")]
+
+
+def _served(installation: Installation, chosen: RuntimeSettings) -> list[dict[str, Any]]:
     try:
-        names = installation.run_coroutine(lambda: _names(installation.settings))
+        names = installation.run_coroutine(partial(_names, chosen))
     except InhouseError as error:
         return [_row(str(chosen.model), chosen.kind, "answers", True, f"{error.message}. {error.hint}")]
     used = {chosen.model, f"{chosen.model}:latest"} if chosen.kind == "ollama" else {chosen.model}
@@ -151,23 +155,19 @@ def _row(name: str, runtime: str, use: str, in_use: bool, state: str) -> dict[st
 
 
 def _in_use(settings: Settings, name: str) -> bool:
-    return settings.runtime.kind == "llamacpp" and settings.runtime.model == name
+    return any(chosen.kind == "llamacpp" and chosen.model == name for chosen in settings.runtimes().values())
 
 
-def _server(settings: Settings) -> OllamaRuntime | OpenAICompatibleRuntime:
-    return make_ollama(settings) if settings.runtime.kind == "ollama" else make_openai(settings)
-
-
-async def _names(settings: Settings) -> list[str]:
-    runtime = _server(settings)
+async def _names(chosen: RuntimeSettings) -> list[str]:
+    runtime = make_served(chosen)
     try:
         return await runtime.models()
     finally:
         await runtime.close()
 
 
-async def _card(settings: Settings) -> Any:
-    runtime = _server(settings)
+async def _card(chosen: RuntimeSettings) -> ModelCard:
+    runtime = make_served(chosen)
     try:
         return await runtime.card()
     finally:

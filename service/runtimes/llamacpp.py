@@ -76,7 +76,8 @@ class LlamaCppRuntime:
                 f"{model} is not the model that settings name: its SHA-256 is {self._known.sha256[:12]}…",
                 hint="Put the old model back, or set runtime.digest after checking the new one.",
             )
-        self._socket = directory / "llama" / "model.sock"
+        # Of its own: more than one model may be loaded, or one twice with different windows.
+        self._socket = directory / "llama" / f"{secrets.token_hex(4)}.sock"
         self._render = render
         # What the model was trained for is the most that it understands.
         self._context = min(context_tokens, self._known.context_tokens or context_tokens)
@@ -154,7 +155,7 @@ class LlamaCppRuntime:
 
         path = self._files.verified(self._known.name)
         key = secrets.token_urlsafe(32)
-        self._clear_socket()
+        self._make_way()
         parameters = self._parameters(xllamacpp.CommonParams(), path, key)
         try:
             server = xllamacpp.Server(parameters)
@@ -188,16 +189,15 @@ class LlamaCppRuntime:
             parameters.chat_template = _PLAIN_TEMPLATE
         return parameters
 
-    def _clear_socket(self) -> None:
-        """Makes the folder, and removes the file that an ended process left: the library fails over it without a reason."""
+    def _make_way(self) -> None:
+        """Makes the folder, and removes what ended processes left in it: the library fails over such a file without a
+        reason."""
         if len(os.fsencode(self._socket)) > _LONGEST_SOCKET_PATH:
             raise DataDirectoryError(
                 f"{self._socket.parent} is too long a path for a Unix socket", hint="Move the data directory to a shorter path."
             )
         self._socket.parent.mkdir(mode=0o700, exist_ok=True)
         self._socket.parent.chmod(0o700)
-        if somebody_listens(self._socket):
-            raise ModelUnavailable(
-                "another process has the model of this data directory loaded", hint="Wait until it has ended."
-            )
-        self._socket.unlink(missing_ok=True)
+        for left in self._socket.parent.glob("*.sock"):
+            if not somebody_listens(left):
+                left.unlink(missing_ok=True)

@@ -105,7 +105,7 @@ def test_its_listener_is_a_socket_of_its_owner_s_alone_with_a_key_and_nothing_on
     made = runtime(gguf_data)
     before = listening()
     made.load()
-    at = gguf_data / "llama" / "model.sock"
+    (at,) = (gguf_data / "llama").iterdir()
     assert stat.S_IMODE(at.parent.stat().st_mode) == 0o700
     assert stat.S_IMODE(at.stat().st_mode) == 0o600
     assert listening() == before
@@ -132,16 +132,26 @@ def listening() -> list[str]:
     return sorted(row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in own)
 
 
-def test_a_socket_that_was_left_behind_is_replaced_and_one_that_is_heard_is_left_alone(gguf_data: Path) -> None:
-    at = gguf_data / "llama" / "model.sock"
-    at.parent.mkdir()
+def test_a_socket_that_was_left_behind_is_removed_and_one_that_is_heard_is_left_alone(gguf_data: Path) -> None:
+    folder = gguf_data / "llama"
+    folder.mkdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as gone:
+        gone.bind(str(folder / "gone.sock"))
+        gone.listen(1)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
-        other.bind(str(at))
+        other.bind(str(folder / "other.sock"))
         other.listen(1)
-        with pytest.raises(ModelUnavailable, match="another process"):
-            runtime(gguf_data).load()
-        assert at.exists()
-    assert said(answer(runtime(gguf_data)))
+        made = runtime(gguf_data)
+        made._socket = folder / "gone.sock"
+        assert said(answer(made))
+        assert [path.name for path in folder.iterdir()] == ["other.sock"]
+
+
+def test_two_models_are_loaded_side_by_side(gguf_data: Path) -> None:
+    first, second = runtime(gguf_data), runtime(gguf_data, context_tokens=1024)
+    first.load()
+    assert said(answer(second))
+    assert said(answer(first))
 
 
 def test_a_path_that_is_too_long_for_a_socket_is_said(gguf_data: Path) -> None:

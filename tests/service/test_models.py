@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -14,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from policies.errors import InhouseError, Interrupted, ModelRefused, ModelUnavailable, NotFoundError, UsageError
+from policies.errors import InhouseError, Interrupted, ModelRefused, ModelUnavailable, NotFoundError, SettingsError, UsageError
 from service.operations.run import run_in
 from service.runtimes.model_files import ModelFolder
-from service.settings import Settings
+from service.settings import Settings, load_settings
 from service.wiring import Installation
 
 DIGEST = "5fc55c33de57a33aeadda5084b665ea7cfef81be6382d576b0537ec9c6c5911c"
@@ -150,7 +151,7 @@ def test_a_model_is_removed_with_what_was_known_of_it_but_not_the_one_in_use(des
     assert [name for name, row in using.rows().items() if row["in_use"]] == ["hashing-embedder", "one"]
     with pytest.raises(UsageError, match="one is in use") as caught:
         using("remove", name="one")
-    assert "runtime.model" in caught.value.hint
+    assert "settings of every runtime" in caught.value.hint
     assert using("remove", name="two") == {"removed": "two", "sha256": DIGEST}
     assert desk.folder() == ["one.gguf", "one.json"]
     for name in ("two", "../one", ""):
@@ -225,3 +226,83 @@ def test_the_command_line_adds_lists_and_removes_through_a_running_service(servi
     assert service.inhouse("models", "remove", "tiny").stdout == "Removed tiny.\n"
     again = service.inhouse("models", "remove", "tiny")
     assert (again.returncode, again.stdout) == (4, "")
+
+
+RULES = """
+[models.also.small]
+kind = "llamacpp"
+model = "tiny"
+context_tokens = 1024
+
+[models.also.server]
+kind = "openai"
+model = "tiny"
+url = "http://127.0.0.1:9"
+
+[[models.rules]]
+kb = "board"
+use = "default"
+
+[[models.rules]]
+classification = "internal"
+use = "server"
+
+[[models.rules]]
+kb = "handbook"
+classification = "confidential"
+use = "small"
+"""
+
+
+@pytest.mark.parametrize(
+    ("kb", "classification", "name"),
+    [
+        ("board", "public", "default"),
+        ("handbook", "public", "server"),
+        ("handbook", "internal", "server"),
+        ("handbook", "confidential", "small"),
+        ("travel", "confidential", "default"),
+        (None, "internal", "server"),
+        (None, "confidential", "default"),
+    ],
+)
+def test_the_first_rule_that_holds_names_the_runtime(tmp_path: Path, kb: str | None, classification: str, name: str) -> None:
+    (tmp_path / "inhouse.toml").write_text(RULES)
+    assert load_settings(tmp_path, None, {}).runtime_for(kb, classification) == name
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ('[[models.rules]]\nuse = "nobody"', "no runtime 'nobody'"),
+        ('[[models.rules]]\nuse = "default"\nclassification = "secret"', "'secret' is not among access.classifications"),
+        ("[[models.rules]]\nkb = 'a'", "models.rules.0.use"),
+        ('[models.also.default]\nkind = "extractive"', "the one under"),
+        ('[models.also.small]\nkind = "llamacpp"', "needs runtime.model"),
+        ('[models.also.small]\nmodle = "x"', "models.also.small.modle"),
+    ],
+)
+def test_rules_that_name_nothing_are_refused(tmp_path: Path, words: str, said: str) -> None:
+    (tmp_path / "inhouse.toml").write_text(words)
+    with pytest.raises(SettingsError, match=said):
+        load_settings(tmp_path, None, {})
+
+
+def test_every_runtime_of_the_settings_is_made_and_listed_and_none_of_them_is_removed(desk: Desk, tiny_gguf: Path) -> None:
+    pytest.importorskip("xllamacpp", reason="xllamacpp has no wheel for this platform")
+    desk("add", path=str(tiny_gguf), name="tiny")
+    (desk.directory / "inhouse.toml").write_text(RULES + "[embedding]\nkind = 'hashing'\n")
+    settings = load_settings(desk.directory, None, {})
+    with Installation(desk.directory, settings) as installation:
+        assert list(installation.runtimes) == ["default", "small", "server"]
+        assert installation.runtime is installation.runtimes["default"]
+        assert asyncio.run(installation.runtimes["small"].card()).context_tokens == 1024
+        desk.installation = installation
+        rows = [one for one in desk("list")["models"] if one["in_use"]]
+        assert [(one["name"], one["runtime"]) for one in rows] == [
+            *(("hashing-embedder", "hashing"), ("extractive", "extractive")),
+            *(("tiny", "llamacpp"), ("tiny", "openai")),
+        ]
+        with pytest.raises(UsageError, match="in use"):
+            desk("remove", name="tiny")
+    assert list((desk.directory / "llama").iterdir()) == []

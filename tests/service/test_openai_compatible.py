@@ -13,11 +13,11 @@ import pytest
 from policies.errors import ModelRefused, ModelUnavailable, SettingsError
 from policies.labels import AccessClassId
 from service.answer.prompts import messages
+from service.runtimes.factory import make_openai
 from service.runtimes.interface import AnswerRequest, End, Piece, Source, Text
 from service.runtimes.local_address import checked_address, somebody_listens
 from service.runtimes.openai_compatible import OpenAICompatibleRuntime
 from service.settings import load_settings
-from service.wiring import make_openai
 from vectorstore.types import DocumentId, Passage, PassageId
 
 ANSWER = "The answer is here [1]."
@@ -294,18 +294,18 @@ def test_the_key_comes_from_a_file_and_goes_into_the_header_alone(openai_double:
         config = tmp_path / "c.toml"
         words = f'[runtime]\nkind = "openai"\nmodel = "tiny"\nurl = "{url}"\napi_key_file = "{tmp_path / "key"}"\n'
         config.write_text(words)
-        made = make_openai(load_settings(tmp_path, config, {}))
+        made = make_openai(load_settings(tmp_path, config, {}).runtime)
         assert said(asyncio.run(whole(made, asked()))) == ANSWER
     assert {headers["authorization"] for headers in behaviour.headers} == {"Bearer abc-123"}
     assert "abc-123" not in repr(behaviour.requests)
     for wrong in ("", "two words", "two\nlines", "ключ"):
         (tmp_path / "key").write_text(wrong)
         with pytest.raises(SettingsError, match="key") as caught:
-            make_openai(load_settings(tmp_path, config, {}))
+            make_openai(load_settings(tmp_path, config, {}).runtime)
         assert wrong == "" or wrong not in caught.value.message
     (tmp_path / "key").unlink()
     with pytest.raises(SettingsError, match="cannot read the key"):
-        make_openai(load_settings(tmp_path, config, {}))
+        make_openai(load_settings(tmp_path, config, {}).runtime)
 
 
 @pytest.mark.parametrize(
