@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 DATA = Path(os.environ.get("INHOUSE_DATA_DIR") or HERE.parent / ".demo")
@@ -40,7 +41,7 @@ def prepare() -> None:
     if not (DATA / "people.db").is_file():
         inhouse("init")
     there = {one["id"] for one in json.loads(inhouse("people", "list", "--json", quiet=True))["people"]}
-    for one in tomllib.loads((HERE / "people.toml").read_text(encoding="utf-8"))["person"]:
+    for one in people():
         if one["id"] not in there:
             given = [part for group in one["groups"] for part in ("--group", group)]
             given += [part for role in one["roles"] for part in ("--role", role)]
@@ -49,12 +50,27 @@ def prepare() -> None:
     inhouse("ingest", str(HERE / "documents"))
 
 
+def people() -> list[dict[str, Any]]:
+    """The example company's people."""
+    told = tomllib.loads((HERE / "people.toml").read_text(encoding="utf-8"))
+    found: list[dict[str, Any]] = told["person"]
+    return found
+
+
+def show_links() -> None:
+    """A link for each person, which signs them in once."""
+    print("\nOpen one of these in a browser; each lets its person in once, within an hour:\n")
+    for one in people():
+        url = json.loads(inhouse("people", "link", one["id"], "--json", quiet=True))["url"]
+        print(f"  {one['name']} ({', '.join(one['roles'])}): {url}")
+
+
 def show_how(url: str) -> None:
     """How to ask more, with a key that works for a week."""
     key = json.loads(inhouse("keys", "create", "ana", "--days", "7", "--json", quiet=True))["secret"]
     print(
         f"""
-Ask more, in another terminal:
+Or ask in another terminal:
 
   .venv/bin/inhouse ask "What does error code E7 mean?" --as ana --data {DATA}
   .venv/bin/inhouse search "battery of the HM-40" --as eve --data {DATA}
@@ -85,6 +101,7 @@ def main() -> None:
         for person, question in ASKED:
             print(f'\n$ inhouse ask "{question}" --as {person}', flush=True)
             inhouse("ask", question, "--as", person)
+        show_links()
         show_how(next(word for word in said.split() if word.startswith("http://")))
         service.wait()
     except KeyboardInterrupt:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
@@ -21,7 +22,7 @@ from policies.identity import SYSTEM_ID
 from service.cli.display import note, say
 from service.control.server import create_control_app
 from service.ownership import SOCKET_NAME, owned
-from service.settings import Settings
+from service.settings import ServerSettings, Settings
 from service.web.application import create_site
 from service.wiring import Installation
 
@@ -44,12 +45,14 @@ def serve(directory: Path, settings: Settings) -> None:
     """Serves until SIGINT or SIGTERM. Raises DataDirectoryBusy, SettingsError for an address that cannot be had, and what
     opening the store, the policies and the log raises: nothing listens before all of them are open."""
     keep_temporary_files_in(directory / "tmp")
+    _check_certificate(settings.server)
     with owned(directory, "serve"), Installation(directory, settings, serving=True) as installation:
         installation.engine  # noqa: B018 -- opened now, so that what is wrong is said before anyone connects
         installation.sessions  # noqa: B018
         installation.conversations  # noqa: B018
         with _listening(settings) as public, _control(directory) as control:
-            address = installation.address = "http://{}:{}".format(*_shown(public))
+            scheme = "http" if settings.server.tls_certificate is None else "https"
+            address = installation.address = "{}://{}:{}".format(scheme, *_shown(public))
             installation.audit.append(
                 EventTag.SERVICE_STARTED,
                 SYSTEM_ID,
@@ -72,7 +75,11 @@ async def _serve(installation: Installation, public: socket.socket, control: soc
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
 
     installation.run_coroutine = run_coroutine
-    servers = [_Server(_config(create_site(installation))), _Server(_config(create_control_app(installation)))]
+    settings = installation.settings.server
+    servers = [
+        _Server(_config(create_site(installation), **_outward(settings))),
+        _Server(_config(create_control_app(installation), proxy_headers=False)),
+    ]
 
     def end() -> None:
         for server in servers:
@@ -92,7 +99,28 @@ async def _serve(installation: Installation, public: socket.socket, control: soc
     await asyncio.gather(*tasks)
 
 
-def _config(app: Any) -> uvicorn.Config:
+def _outward(settings: ServerSettings) -> dict[str, Any]:
+    """What the socket for people needs beside the other: TLS, and which proxies are believed."""
+    proxies = list(settings.forwarded_allow_ips)
+    told: dict[str, Any] = {"proxy_headers": bool(proxies), "forwarded_allow_ips": proxies}
+    if settings.tls_certificate is not None and settings.tls_key is not None:
+        told |= {"ssl_certfile": str(settings.tls_certificate), "ssl_keyfile": str(settings.tls_key)}
+    return told
+
+
+def _check_certificate(settings: ServerSettings) -> None:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(settings.tls_certificate, settings.tls_key)
+    except OSError as error:
+        raise SettingsError(
+            f"cannot use the certificate {settings.tls_certificate} with the key {settings.tls_key}: {error}",
+            hint="Both must be PEM files that belong together, the key without a password.",
+        ) from None
+
+
+def _config(app: Any, **outward: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         # NOTE: The faster parser that uvicorn would choose takes headers without end.
@@ -103,9 +131,9 @@ def _config(app: Any) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         date_header=False,
-        proxy_headers=False,
         lifespan="off",
         timeout_graceful_shutdown=_GOODBYE_SECONDS,
+        **outward,
     )
 
 
@@ -123,7 +151,7 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
                 f"cannot listen on {host} port {port}: {error.strerror}",
                 hint="Name another: inhouse serve --port PORT (0 lets the system choose).",
             ) from None
-        if host not in ("127.0.0.1", "::1", "localhost"):
+        if host not in ("127.0.0.1", "::1", "localhost") and settings.server.tls_certificate is None:
             note(f"Listening beyond this machine ({host}) without TLS: keys can be read on the way. Put a TLS proxy before it.")
         yield listening
 

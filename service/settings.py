@@ -34,11 +34,22 @@ class ServerSettings(_Group):
     allowed_origins: tuple[str, ...] = Field(
         (), description="Origins of web pages elsewhere that may call the API; none by default."
     )
+    tls_certificate: Path | None = Field(None, description="Certificate chain in PEM; with it the service speaks TLS alone.")
+    tls_key: Path | None = Field(None, description="The certificate's private key in PEM, without a password.")
+    forwarded_allow_ips: tuple[str, ...] = Field(
+        (), description="Addresses of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; none by default."
+    )
     session_hours: float = Field(12, gt=0, le=24 * 31, description="How long a person stays signed in in a browser.")
     max_body_bytes: int = Field(1_048_576, ge=1024, description="Largest request body, in bytes.")
     max_question_characters: int = Field(8_000, ge=1, description="Longest question, in characters.")
     max_concurrent_answers: int = Field(4, ge=1, description="Answers generated at the same time; more wait.")
     max_waiting_answers: int = Field(64, ge=0, description="Questions that may wait; one more is refused with 503.")
+
+    @model_validator(mode="after")
+    def _certificate_with_key(self) -> ServerSettings:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("server.tls_certificate and server.tls_key go together")
+        return self
 
 
 class EmbeddingSettings(_Group):
@@ -261,6 +272,18 @@ def load_settings(data: Path, config: Path | None = None, environment: Mapping[s
             f"setting {where or '(file)'}: {first['msg']}",
             hint=f"Look in {path} and in the {PREFIX}* variables; docs/reference/settings.md lists every setting.",
         ) from None
+
+
+def with_server(settings: Settings, given: Mapping[str, Any]) -> Settings:
+    """The settings with what a command line says of the server on top; raises SettingsError as `load_settings` does."""
+    try:
+        server = ServerSettings.model_validate({**settings.server.model_dump(), **given})
+    except ValidationError as error:
+        raise SettingsError(
+            error.errors(include_url=False, include_context=False, include_input=False)[0]["msg"],
+            hint="See `inhouse serve --help`.",
+        ) from None
+    return settings.model_copy(update={"server": server})
 
 
 def _from_file(path: Path, *, must_exist: bool) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,16 +18,28 @@ def serve(
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="TCP port; 0 lets the system choose. [server.port]")
     ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Certificate chain in PEM. [server.tls_certificate]")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key in PEM. [server.tls_key]")] = None,
+    forwarded_allow_ips: Annotated[
+        list[str] | None,
+        typer.Option(help="Address of a proxy to believe; give it once for each. [server.forwarded_allow_ips]"),
+    ] = None,
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Answer over HTTP; other commands reach the data through this process while it runs. Ctrl-C ends it in order."""
     from service.operations.run import require_initialised
     from service.server import serve as run_server
-    from service.settings import load_settings
+    from service.settings import load_settings, with_server
 
     directory = directory_of(data)
     require_initialised(directory)
     settings = load_settings(directory, config)
-    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    run_server(directory, settings.model_copy(update={"server": settings.server.model_copy(update=given)}))
+    options = {
+        "host": host,
+        "port": port,
+        "tls_certificate": tls_cert,
+        "tls_key": tls_key,
+        "forwarded_allow_ips": forwarded_allow_ips,
+    }
+    run_server(directory, with_server(settings, {name: value for name, value in options.items() if value is not None}))
