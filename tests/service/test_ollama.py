@@ -34,6 +34,12 @@ Behaviour, ollama_server = _SERVER.Behaviour, _SERVER.ollama_server
 WORDS = ["The ", "answer ", "is ", "here [1]."]
 
 
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long a busy server is left alone is nothing that a test need wait for."""
+    monkeypatch.setattr("service.runtimes.local_server._FIRST_PAUSE_SECONDS", 0.01)
+
+
 def runtime(url: str, **changed: Any) -> OllamaRuntime:
     return OllamaRuntime(**{"model": "tiny", "url": url, "render": messages, "start_seconds": 20, **changed})
 
@@ -136,7 +142,7 @@ def test_a_broken_or_foreign_answer_is_refused(behaviour: Any, error: type[Excep
 
 
 def test_a_busy_server_is_asked_again_before_the_first_word_and_a_slow_load_is_waited_for() -> None:
-    behaviour = Behaviour(text=WORDS, busy=2, slow_load=1.5)
+    behaviour = Behaviour(text=WORDS, busy=2, slow_load=0.5)
     with ollama_server(None, behaviour) as url:
         assert said(answer(url)) == "The answer is here [1]."
 

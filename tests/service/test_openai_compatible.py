@@ -21,6 +21,14 @@ from service.settings import load_settings
 from vectorstore.types import DocumentId, Passage, PassageId
 
 ANSWER = "The answer is here [1]."
+PATHS = {"/api/version", "/v1/models", "/props", "/api/v0/models", "/apply-template", "/tokenize", "/v1/chat/completions"}
+"""All that is asked of a server: nothing that loads, unloads, fetches or changes a model."""
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long a busy server is left alone is nothing that a test need wait for."""
+    monkeypatch.setattr("service.runtimes.local_server._FIRST_PAUSE_SECONDS", 0.01)
 
 
 def runtime(url: str, **changed: Any) -> OpenAICompatibleRuntime:
@@ -118,6 +126,7 @@ def test_each_kind_of_server_is_asked_within_the_window_that_it_tells(openai_dou
         assert len(card.digest) == 64
         context = 2048 if kind == "plain" else 4096
         assert said(answer(url, asked(*sources), context_tokens=context, max_answer_tokens=256)) == ANSWER
+    assert {path for path, _ in behaviour.requests} <= PATHS
     (chat,) = bodies(behaviour, "/v1/chat/completions")
     tokens = openai_double.tokens_of(chat["messages"])
     held = sum(f"word{number} " in chat["messages"][-1]["content"] for number in range(1, 9))
