@@ -25,16 +25,19 @@ def standalone(question: str, history: Sequence[Turn]) -> str:
     """The question with the one before it, where it has no subject of its own: it begins as a continuation, refers to
     something by a pronoun, or holds hardly a term. Any other question, and the first of a conversation, stays as it is.
 
-    The one before is made standalone in its turn, so that a subject lasts over several follow-ups.
+    Where the one before has no term at all, as "Why?" has none, the one before that is added too, and so on. To add more,
+    or the answers, finds less (bench/conversations.py).
     """
-    asked = [turn.content for turn in history if turn.role == "user"]
-    if not asked or not _depends(question):
+    if not _depends(question):
         return question
-    before = asked[-1]
-    earlier = list(history)
-    while earlier and not (earlier[-1].role == "user" and earlier[-1].content == before):
-        earlier.pop()
-    return f"{standalone(before, earlier[:-1])} {question}"
+    added: list[str] = []
+    for turn in reversed(history):
+        if turn.role != "user":
+            continue
+        added.insert(0, turn.content)
+        if query_terms(turn.content):
+            break
+    return " ".join([*added, question])
 
 
 def _depends(question: str) -> bool:
