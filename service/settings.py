@@ -100,6 +100,9 @@ class RuntimeSettings(_Group):
     )
     url: str = Field("http://127.0.0.1:11434", description="The model server: loopback, a unix socket, or an allowed host.")
     api_key_file: Path | None = Field(None, description="File that holds the key of an `openai` server, and nothing else.")
+    ca_file: Path | None = Field(
+        None, description="Certificates in PEM that sign the model server's, for https; the system's when not set."
+    )
     allowed_hosts: tuple[str, ...] = Field((), description="Private hosts, beside loopback, that may be the model server.")
     digest: str | None = Field(
         None,

@@ -45,7 +45,9 @@ def checked_address(url: str, allowed_hosts: Sequence[str], *, port: int | None 
     permitted = name in allowed_hosts and all(one.is_private or one.is_loopback for one in addresses)
     if not inside and not permitted:
         raise _wrong(f"the model server {name!r} is not inside")
-    address = str(addresses[0]) if addresses[0].version == 4 else f"[{addresses[0]}]"
+    # `localhost` is often both, and model servers listen on the older one.
+    chosen = min(addresses, key=lambda one: one.version)
+    address = str(chosen) if chosen.version == 4 else f"[{chosen}]"
     host = f"[{name}]" if ":" in name else name
     return Address(f"{parts.scheme}://{address}:{number}{parts.path.rstrip('/')}", None, f"{host}:{number}", name)
 

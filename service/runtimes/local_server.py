@@ -7,12 +7,13 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx2
 
-from policies.errors import ModelRefused, ModelUnavailable
+from policies.errors import ModelRefused, ModelUnavailable, SettingsError
 from service.runtimes.local_address import checked_address
 from service.runtimes.patience import Patience
 
@@ -58,9 +59,11 @@ class LocalServer:
         whole_seconds: float,
         port: int | None = None,
         key: str | None = None,
+        ca_file: Path | None = None,
     ) -> None:
-        """`whole_seconds` is the longest wait for a response that is no stream, `port` that of a URL without one. Raises
-        SettingsError for a URL that is neither loopback, a Unix socket, nor an allowed private host."""
+        """`whole_seconds` is the longest wait for a response that is no stream, `port` that of a URL without one; `ca_file`
+        has the certificates that may have signed the server's, in place of the system's. Raises SettingsError for a URL
+        that is neither loopback, a Unix socket, nor an allowed private host, and for a file that holds no certificates."""
         address = checked_address(url, allowed_hosts, port=port)
         self._url = url
         self._hints = hints
@@ -73,8 +76,7 @@ class LocalServer:
                 uds=address.socket_path,
                 trust_env=False,
                 limits=httpx2.Limits(max_keepalive_connections=0),
-                # Reading the roots takes a moment; without TLS an empty context, which trusts nobody, does.
-                verify=secure or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+                verify=_trusting(ca_file, secure=secure),
             ),
             timeout=httpx2.Timeout(whole_seconds, connect=_CONNECT_SECONDS),
             follow_redirects=False,
@@ -166,7 +168,12 @@ class LocalServer:
             try:
                 request = self._http.build_request(method, path, json=content, extensions=self._extensions)
                 response = await self._sent(request, patience)
-            except httpx2.ConnectError:
+            except httpx2.ConnectError as error:
+                if _is_about_trust(error):
+                    raise ModelRefused(
+                        "the model server's certificate is not one to trust",
+                        hint="Name what signs it in runtime.ca_file; runtime.url must hold the name that it has.",
+                    ) from None
                 if attempt == attempts:
                     raise self._away() from None
             except httpx2.HTTPError as error:
@@ -221,6 +228,26 @@ class LocalServer:
     @staticmethod
     def _silent(error: httpx2.HTTPError) -> ModelUnavailable:
         return ModelUnavailable(f"the model server does not answer: {type(error).__name__}", hint="See the model server's log.")
+
+
+def _trusting(ca_file: Path | None, *, secure: bool) -> ssl.SSLContext:
+    """Whom TLS believes. Without TLS nobody: reading the system's roots takes a moment."""
+    try:
+        if secure:
+            return ssl.create_default_context(cafile=None if ca_file is None else str(ca_file.expanduser()))
+    except (OSError, ssl.SSLError) as error:
+        why = error.strerror or "it holds no certificates"
+        raise SettingsError(f"cannot use {ca_file}: {why}", hint="runtime.ca_file must be a file in PEM.") from None
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _is_about_trust(error: BaseException | None) -> bool:
+    """Whether a connection failed over the other side's certificate."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def error_text(said: Any) -> str:

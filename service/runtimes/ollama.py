@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 from policies.errors import ModelRefused, ModelUnavailable
@@ -36,6 +37,7 @@ class OllamaRuntime:
         url: str,
         render: Render,
         allowed_hosts: Sequence[str] = (),
+        ca_file: Path | None = None,
         digest: str | None = None,
         require_cloud_disabled: bool = True,
         context_tokens: int = 8192,
@@ -48,7 +50,7 @@ class OllamaRuntime:
         if _CLOUD_NAME.search(model):
             raise _cloud(model)
         self._model = model if ":" in model else f"{model}:latest"
-        self._client = OllamaClient(url, allowed_hosts, whole_seconds=start_seconds)
+        self._client = OllamaClient(url, allowed_hosts, whole_seconds=start_seconds, ca_file=ca_file)
         self._render = render
         self._digest = digest
         self._strict = require_cloud_disabled

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 from service.runtimes.local_server import Hints, LocalServer
@@ -22,9 +23,9 @@ class OllamaClient:
     """Ollama's protocol over the guarded wire. (The client class of the `ollama` package cannot send `truncate` and
     `shift`, and takes a stream that ends early for a whole one.)"""
 
-    def __init__(self, url: str, allowed_hosts: Sequence[str], *, whole_seconds: float) -> None:
+    def __init__(self, url: str, allowed_hosts: Sequence[str], *, whole_seconds: float, ca_file: Path | None = None) -> None:
         """Raises SettingsError for a URL that is neither loopback, a Unix socket, nor an allowed private host."""
-        self._server = LocalServer(url, allowed_hosts, _HINTS, whole_seconds=whole_seconds, port=_PORT)
+        self._server = LocalServer(url, allowed_hosts, _HINTS, whole_seconds=whole_seconds, port=_PORT, ca_file=ca_file)
 
     async def get(self, path: str) -> dict[str, Any]:
         """The JSON object at a path. Raises ModelUnavailable."""

@@ -51,12 +51,13 @@ class OpenAIClient:
         allowed_hosts: Sequence[str] = (),
         *,
         key: str | None = None,
+        ca_file: Path | None = None,
         whole_seconds: float,
     ) -> None:
         """`url` may end with /v1. Raises SettingsError for one that is neither loopback, a Unix socket, nor an allowed
         private host."""
         base = url.rstrip("/").removesuffix("/v1")
-        self._server = LocalServer(base, allowed_hosts, _HINTS, whole_seconds=whole_seconds, key=key)
+        self._server = LocalServer(base, allowed_hosts, _HINTS, whole_seconds=whole_seconds, key=key, ca_file=ca_file)
         self._model = model
 
     async def models(self) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 from policies.errors import ModelRefused, ModelUnavailable
@@ -35,6 +36,7 @@ class OpenAICompatibleRuntime:
         render: Render,
         allowed_hosts: Sequence[str] = (),
         api_key: str | None = None,
+        ca_file: Path | None = None,
         digest: str | None = None,
         context_tokens: int = 8192,
         max_answer_tokens: int = 512,
@@ -45,7 +47,7 @@ class OpenAICompatibleRuntime:
     ) -> None:
         if _CLOUD_NAME.search(model):
             raise ModelRefused(f"{model} runs outside this network", hint="Name a model whose weights are on this server.")
-        self._client = OpenAIClient(model, url, allowed_hosts, key=api_key, whole_seconds=start_seconds)
+        self._client = OpenAIClient(model, url, allowed_hosts, key=api_key, ca_file=ca_file, whole_seconds=start_seconds)
         self._model = model
         self._render = render
         self._digest = digest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -49,8 +50,8 @@ class Behaviour:
 
 
 @contextmanager
-def openai_server(behaviour: Behaviour) -> Iterator[str]:
-    """The URL of a running server."""
+def openai_server(behaviour: Behaviour, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """The URL of a running server; with TLS where there is a context for it."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -66,9 +67,11 @@ def openai_server(behaviour: Behaviour) -> Iterator[str]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}/v1"
+        yield f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_port}/v1"
     finally:
         server.shutdown()
         server.server_close()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import socket
+import ssl
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -358,6 +361,62 @@ def test_a_private_host_counts_only_where_settings_name_it_and_a_public_one_neve
         url = f"http://[{public}]:80" if ":" in public else f"http://{public}"
         with pytest.raises(SettingsError, match="not inside"):
             checked_address(url, [public])
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
+    """A certificate for `localhost` alone that signs itself, and what a server needs of it."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs openssl to make a certificate: install your system's package `openssl`")
+    made, key = (tmp_path_factory.mktemp("tls") / name for name in ("cert.pem", "key.pem"))
+    command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(made)]
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made, key)
+    return made, context
+
+
+def test_with_https_the_server_must_have_its_name_in_a_certificate_that_settings_trust(
+    openai_double: Any, certificate: tuple[Path, ssl.SSLContext], tmp_path: Path
+) -> None:
+    trusted, context = certificate
+    behaviour = openai_double.Behaviour()
+    with openai_double.openai_server(behaviour, context) as url:
+        named = url.replace("127.0.0.1", "localhost")
+        assert said(answer(named, ca_file=trusted)) == ANSWER
+        asked_before = len(behaviour.requests)
+        for wrong, file in ((named, None), (url, trusted)):
+            with pytest.raises(ModelRefused, match="certificate") as caught:
+                answer(wrong, ca_file=file, api_key="secret")
+            assert "runtime.ca_file" in caught.value.hint
+        assert len(behaviour.requests) == asked_before
+    (tmp_path / "none.pem").write_text("no certificate")
+    for file in (tmp_path / "none.pem", tmp_path / "missing.pem"):
+        with pytest.raises(SettingsError, match="cannot use"):
+            runtime(named, ca_file=file)
+
+
+@pytest.mark.parametrize(
+    ("found", "allowed", "base"),
+    [
+        (["::1", "127.0.0.1"], [], "http://127.0.0.1:8000"),
+        (["fd00::7", "10.0.0.7"], ["gpu.lan"], "http://10.0.0.7:8000"),
+        (["fd00::7"], ["gpu.lan"], "http://[fd00::7]:8000"),
+        (["127.0.0.1", "10.0.0.7"], [], None),
+        (["10.0.0.7", "8.8.8.8"], ["gpu.lan"], None),
+    ],
+)
+def test_a_name_counts_with_all_of_its_addresses_and_the_one_that_servers_listen_on_is_taken(
+    monkeypatch: pytest.MonkeyPatch, found: list[str], allowed: list[str], base: str | None
+) -> None:
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: [(0, 0, 0, "", (address, 8000)) for address in found])
+    if base is None:
+        with pytest.raises(SettingsError, match="not inside"):
+            checked_address("http://gpu.lan:8000", allowed)
+    else:
+        assert checked_address("http://gpu.lan:8000", allowed).base == base
 
 
 def test_a_cloud_model_is_refused_by_its_name() -> None:
