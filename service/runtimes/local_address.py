@@ -72,11 +72,9 @@ def _split(url: str) -> SplitResult:
         parts.port  # noqa: B018 -- raises for what is no port
     except ValueError:
         raise _wrong(f"runtime.url = {url!r} is no address of a model server") from None
-    if "@" in parts.netloc:
+    if "@" in parts.netloc or parts.query or parts.fragment:
         # Not repeated: what stands there may be a password.
-        raise _wrong("runtime.url must not hold a user or a key")
-    if parts.query or parts.fragment:
-        raise _wrong(f"runtime.url = {url!r} is no address of a model server")
+        raise _wrong("runtime.url must not hold a user, a key, a query or a fragment")
     return parts
 
 
