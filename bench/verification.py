@@ -25,7 +25,7 @@ from service.answer.reading import read  # noqa: E402
 from service.answer.verification import Supported, check  # noqa: E402
 
 TABLE = Path(__file__).resolve().parent.parent / "tests" / "service" / "verification_cases.toml"
-PARTS = {False: "used while it was made", True: "set aside, first", 2: "set aside, second"}
+PARTS = {False: "never set aside", True: "set aside, first", 2: "set aside, second", 3: "set aside, third"}
 
 
 def cases(passage: dict[str, Any]) -> Iterator[tuple[bool, str, str]]:
@@ -57,9 +57,9 @@ def main() -> None:
                 right[supported, name][part] += good
             if not good:
                 missed.append(f"{'lost' if supported else 'not caught'}: {sentence} {getattr(verdict, 'reason', '')}")
-    print(f"{'':26}" + "".join(f"{name:>26}" for name in PARTS.values()))
+    print(f"{'':26}" + "".join(f"{name:>20}" for name in PARTS.values()))
     for key in sorted(all_of, key=lambda one: (not one[0], one[1] == "all", one[1])):
-        shares = "".join(f"{f'{right[key][part]} / {all_of[key][part]}':>26}" for part in PARTS)
+        shares = "".join(f"{f'{right[key][part]} / {all_of[key][part]}':>20}" for part in PARTS)
         print(f"{'kept' if key[0] else 'caught':>8}, {key[1]:16}{shares}")
     ordered = sorted(times)
     print(

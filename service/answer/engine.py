@@ -129,10 +129,10 @@ class AnswerEngine:
                     self._still_permitted(request.sources, scope, principal)
                     if isinstance(piece, End):
                         reply.end = piece
-                    elif text := self._shown(piece, reply.citations, first=not reply.text):
+                    elif text := await self._shown(piece, reply.citations, first=not reply.text):
                         reply.text += text
                         yield Delta(text)
-            if rest := reply.citations.rest():
+            if rest := await anyio.to_thread.run_sync(reply.citations.rest):
                 reply.text += rest
                 yield Delta(rest)
             reply.tag, reply.payload = self._outcome(reply.end, reply.text, reply.citations)
@@ -180,9 +180,10 @@ class AnswerEngine:
             raise InhouseError("a source of this answer has changed meanwhile", hint="Ask again.")
 
     @staticmethod
-    def _shown(piece: Text | Quote, citations: Citations, *, first: bool) -> str:
+    async def _shown(piece: Text | Quote, citations: Citations, *, first: bool) -> str:
         if isinstance(piece, Text):
-            return citations.text(piece.text)
+            # On a thread: a sentence made to be slow to check must not keep everyone else waiting.
+            return await anyio.to_thread.run_sync(citations.text, piece.text)
         quote = citations.quote(piece)
         return quote if first or not quote else f"\n{quote}"
 

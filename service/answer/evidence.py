@@ -24,6 +24,7 @@ class Evidence:
         self.readings = readings
         self.tokens = [token for one in readings for token in one.tokens]
         self.segments = [(one, segment) for one in readings for segment in one.segments]
+        self._rivals: dict[int, list[int]] = {}
         self._homes = {id(token): one for one in readings for token in one.tokens}
         self.words = frozenset(word for one in readings for word in one.words)
         self.keys = frozenset(token.key for token in self.tokens)
@@ -31,6 +32,17 @@ class Evidence:
     def home(self, token: Token) -> Reading:
         """The reading that a token is of."""
         return self._homes[id(token)]
+
+    def rivals(self, token: Token) -> list[int]:
+        """Where in a token's segment others stand that it could be taken for."""
+        if id(token) not in self._rivals:
+            tokens = self.home(token).segments[token.segment].tokens
+            self._rivals[id(token)] = [
+                number
+                for number, item in enumerate(tokens)
+                if item is not token and not (item.entity == token.entity >= 0) and could_stand_for(token, item)
+            ]
+        return self._rivals[id(token)]
 
     def holds(self, term: str) -> bool:
         """Whether a term stands anywhere in the cited texts."""
@@ -64,6 +76,8 @@ def agree(token: Token, other: Token) -> bool:
     """Whether a source's token says what the sentence's says: the same quantity, name or word."""
     if token.quantity:
         return other.quantity is not None and token.quantity.agrees(other.quantity)
+    if "name" in (token.kind, other.kind):
+        return token.plain.removesuffix("s") == other.plain.removesuffix("s")
     return token.plain == other.plain or (token.key != "" and token.key == other.key)
 
 
@@ -107,6 +121,12 @@ def supporting(tokens: Sequence[Token], evidence: Evidence) -> list[tuple[float,
         ranked.append((share + 0.3 * (held / len(items) if items else 0.0), share, reading, segment))
     ranked.sort(key=lambda one: -one[0])
     return [(share, reading, segment) for score, share, reading, segment in ranked if score >= ranked[0][0] - AS_GOOD]
+
+
+def best_share(tokens: Sequence[Token], evidence: Evidence) -> float:
+    """The largest share of the words of a part of the claim, by their weight, that one segment holds."""
+    terms = content(tokens)
+    return max((_covered(terms, segment) for _, segment in evidence.segments), default=0.0)
 
 
 def _covered(terms: Sequence[Token], segment: Segment) -> float:

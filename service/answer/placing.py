@@ -16,6 +16,9 @@ weights below, on the cases that are not set aside (bench/verification.py)."""
 EXCHANGED = 0.6
 """The same where the sentence names both, so that both would have to change places."""
 
+TAKEN_FOR_GRANTED = 0.4
+"""What a word tells of an item if it stands only in the headings above it or in the sentences that it refers back to."""
+
 LATER = -0.7
 """What a word tells of an item if it stands behind the next item of the kind: that it belongs to that one."""
 
@@ -88,7 +91,8 @@ def _fit(token: Token, claim: Reading, other: Token, evidence: Evidence) -> floa
         if not (term is token or term.entity == token.entity >= 0 or _competes(term, token) or alike(term, other))
     ]
     own = home.segments[other.segment]
-    fit = sum(weight * _nearness(term, other, own, around) for term, weight in weights)
+    rivals = evidence.rivals(other)
+    fit = sum(weight * _nearness(term, other, own, around, rivals) for term, weight in weights)
     if other.quantity is None:
         # What stands in a heading, or begins a paragraph, is what the sentences below are about.
         below = [segment for segment in home.segments if segment is not own and other.key in segment.context]
@@ -120,7 +124,7 @@ def _competes(term: Token, token: Token) -> bool:
 def _below(term: Token, segment: Segment) -> float:
     if any(alike(term, one) for one in segment.tokens):
         return 0.5
-    return 0.4 if term.key and term.key in segment.context else 0.0
+    return TAKEN_FOR_GRANTED if term.key and (term.key in segment.context or term.key in segment.before) else 0.0
 
 
 _SIDES = {"from": 1, "since": 1, "after": 1, "to": 2, "until": 2, "by": 2, "till": 2, "before": 2}
@@ -149,7 +153,7 @@ def _label(token: Token, reading: Reading) -> str:
     return (key(before.group(1)) if before else "") or (key(after.group(1)) if after else "")
 
 
-def _nearness(term: Token, other: Token, segment: Segment, around: Sequence[Token]) -> float:
+def _nearness(term: Token, other: Token, segment: Segment, around: Sequence[Token], rivals: Sequence[int]) -> float:
     here = segment.tokens.index(other)
     values = []
     for place, one in enumerate(segment.tokens):
@@ -157,31 +161,22 @@ def _nearness(term: Token, other: Token, segment: Segment, around: Sequence[Toke
             continue
         apart = abs(place - here)
         first, last = sorted((one.clause, other.clause))
-        parted = _parted(segment.tokens, here, place, first == last)
+        parted = _parted(segment.tokens, here, place, rivals)
         if segment.is_row or (first == last and not parted):
             values.append(1.0 - 0.03 * apart)
         elif place < here:
-            shared = parted and _is_shared(segment.tokens, here, place, around)
+            shared = parted and _is_shared(segment.tokens, here, place, around, rivals)
             values.append((0.95 if shared else 0.65 if parted else 0.8) - 0.02 * min(apart, 15))
         else:
             values.append((0.45 if first == last else LATER) if parted else 0.7)
     if values:
         return max(values)
-    return 0.4 if term.key and term.key in segment.context else 0.0
+    return TAKEN_FOR_GRANTED if term.key and (term.key in segment.context or term.key in segment.before) else 0.0
 
 
-def _rivals(tokens: Sequence[Token], here: int) -> list[int]:
-    other = tokens[here]
-    return [
-        number
-        for number, item in enumerate(tokens)
-        if number != here and not (item.entity == other.entity >= 0) and could_stand_for(other, item)
-    ]
-
-
-def _is_shared(tokens: Sequence[Token], here: int, place: int, around: Sequence[Token]) -> bool:
+def _is_shared(tokens: Sequence[Token], here: int, place: int, around: Sequence[Token], rivals: Sequence[int]) -> bool:
     """Whether a word stands before all items of the kind, and the one at `here` has no other subject of its own."""
-    if tokens[place].kind == "quantity" or place >= min(_rivals(tokens, here), default=0):
+    if tokens[place].kind == "quantity" or place >= min(rivals, default=0):
         return False
     begin = max(
         (n + 1 for n in range(here) if tokens[n].plain in ("and", "or") or tokens[n].clause != tokens[here].clause), default=0
@@ -190,11 +185,11 @@ def _is_shared(tokens: Sequence[Token], here: int, place: int, around: Sequence[
     return all(any(alike(term, one) for term in around) for one in own)
 
 
-def _parted(tokens: Sequence[Token], here: int, place: int, within: bool) -> bool:
+def _parted(tokens: Sequence[Token], here: int, place: int, rivals: Sequence[int]) -> bool:
     """Whether a word belongs to another item of the same kind rather than to the one at `here`."""
-    other, rivals = tokens[here], _rivals(tokens, here)
+    other = tokens[here]
     low, high = sorted((here, place))
-    if not within:
+    if tokens[low].clause != tokens[high].clause:
         first, last = tokens[low].clause, tokens[high].clause
         return any(first <= tokens[number].clause <= last for number in rivals)
     if any(low < number < high for number in rivals):
@@ -219,6 +214,28 @@ def _exchanged(claim: Reading, evidence: Evidence) -> str:
         theirs = _doers(reading.text, segment.tokens)
         if mine and theirs and mine[0] != mine[1] and mine == theirs[::-1]:
             return f"the cited source says it of {mine[1]}, not of {mine[0]}"
+        if " by " not in claim.text and (done := _done_to_the_doer(claim, segment)):
+            return f"in the cited source {done} is what it is done to"
+    return ""
+
+
+def _done_to_the_doer(claim: Reading, segment: Segment) -> str:
+    """The item before a verb of the sentence that the source has behind it, while the one behind it stands there nowhere."""
+    own = [token for token in claim.tokens if counts(token)]
+    for doer, verb, *rest in (own[number:] for number in range(len(own) - 2)):
+        done = next((one for one in rest if one.kind == doer.kind != "word" and could_stand_for(doer, one)), None)
+        if (
+            done is None
+            or verb.kind != "word"
+            or claim.text[doer.end : verb.start].strip()
+            or _PREPOSITION.search(claim.text[max(0, doer.start - 10) : doer.start])
+        ):
+            continue
+        verbs = [place for place, one in enumerate(segment.tokens) if alike(verb, one)]
+        behind = [agree(doer, one) for one in segment.tokens[max(verbs, default=0) :]]
+        before = [agree(doer, one) for one in segment.tokens[: max(verbs, default=0)]]
+        if verbs and any(behind) and not any(before) and not any(agree(done, one) for one in segment.tokens):
+            return doer.plain
     return ""
 
 

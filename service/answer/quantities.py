@@ -150,9 +150,19 @@ def quantities(text: str) -> list[Quantity]:
     """The quantities of a text, in order and disjoint."""
     found: list[Quantity] = []
     place = 0
-    while place < len(text):
-        matches = ((match, make) for pattern, make in _FORMS if (match := pattern.search(text, place)))
-        best = min(matches, key=lambda one: (one[0].start(), -one[0].end()), default=None)
+    ahead = {pattern: match for pattern, _ in _FORMS if (match := pattern.search(text))}
+    while ahead:
+        for pattern in [pattern for pattern, match in ahead.items() if match.start() < place]:
+            again = pattern.search(text, place)
+            if again:
+                ahead[pattern] = again
+            else:
+                del ahead[pattern]
+        best = min(
+            ((ahead[pattern], make) for pattern, make in _FORMS if pattern in ahead),
+            key=lambda one: (one[0].start(), -one[0].end()),
+            default=None,
+        )
         if best is None:
             break
         match, make = best

@@ -27,7 +27,7 @@ _BOUNDARY = re.compile(
     r"|where|which|who|whoever|that|since|so|although|without|except)\b",
     re.IGNORECASE,
 )
-_BACK = re.compile(r"\b(?:it|its|he|his|she|her|they|their|this)\b", re.IGNORECASE)
+_BACK = re.compile(r"\b(?:it|he|she|they|this)\b|^\s*(?:its|his|her|their)\b", re.IGNORECASE)
 _TITLES = frozenset(["dr", "prof", "mr", "mrs", "ms", "st", "i", "eu"])
 
 
@@ -328,7 +328,7 @@ def _segments(text: str, places: Sequence[_Place], tokens: Sequence[Token]) -> l
         if place.kind not in ("row", "heading"):
             context |= frozenset() if any(token.kind in ("name", "code") for token in own[:3]) else topic
             first = _BOUNDARY.search(text, place.start + 1, place.end)
-            if _BACK.search(text, place.start, first.start() if first else place.end):
+            if _BACK.search(text[place.start : first.start() if first else place.end]):
                 context |= paragraph
         paragraph |= keys
         end = place.end

@@ -10,7 +10,7 @@ from vectorstore.lexical.analysis import terms
 
 _SAME = """
 employee employees staff worker workers personnel
-begin begins began begun start starts started starting
+begin begins began begun commence commences commenced start starts started starting
 end ends ended finish finishes finished
 buy buys bought purchase purchases purchased acquire acquires acquired acquisition
 year years yearly annual annually
@@ -22,7 +22,7 @@ cost costs price prices priced
 keep keeps kept retain retains retained store stored
 hold holds held
 give gives gave given grant granted provide provides provided
-get gets got receive receives received
+get gets got obtain obtains obtained receive receives received
 tell tells told inform informs informed notify notified
 say says said state states stated
 need needs needed require requires required
@@ -36,11 +36,11 @@ lead leads led
 take takes took taken
 write writes wrote written
 go goes went gone
-rise rises rose risen increase increases increased grow grows grew grown
+rise rises rose risen increase increases increased grow grows grew grown growth
 fall falls fell fallen decrease decreases decreased drop drops dropped decline declined
 show shows showed shown display displays displayed
 send sends sent
-choose chooses chose chosen select selected
+choose chooses chose chosen choice choices select selected
 meet meets met
 speak speaks spoke spoken
 work works worked working
@@ -62,11 +62,36 @@ find finds found
 replace replaces replaced
 fill fills filled
 remote remotely
+stay stays stayed remain remains remained
+decide decides decided decision decisions
+submit submits submitted hand hands handed
+use uses used utilise utilised
+check checks checked verify verifies verified
+perform performs performed conduct conducts conducted
+repair repairs repaired fix fixes fixed
+ill illness sick sickness
+doctor doctors physician physicians
+charge charges charged fee fees
+reduce reduces reduced reduction
+refuse refuses refused refusal
+propose proposes proposed proposal proposals
+lose loses lost loss losses
+know knows knew known knowledge
+produce produces produced production
+destroy destroys destroyed destruction
+maintain maintains maintained maintenance
+describe describes described description
+fail fails failed failure failures
+analyse analyses analysed analysis
+succeed succeeds succeeded success
+respond responds responded response
+apply applies applied application applications
+agree agrees agreed agreement
 """
 _LIGHT = """
 according accordingly additionally furthermore moreover therefore hence thus specifically generally currently present presently
 now already still yet even case cases mention mentions mentioned note notes noted document documents source sources passage
-text respectively approximately about around roughly apply applies possible able ahead longer long take place
+text respectively approximately about around roughly allow forbid possible able ahead longer long take place
 necessary sure example moreover besides overall well way like become becomes total cause reason
 """
 _LEADING = """
@@ -77,7 +102,7 @@ increase/decrease rise/fall above/below over/under before/after minimum/maximum 
 accept/refuse accept/reject approve/reject grant/refuse include/exclude early/late earlier/later begin/end start/stop
 high/low higher/lower highest/lowest large/small larger/smaller largest/smallest long/short longer/shorter lengthen/shorten
 extend/shorten old/new older/younger wide/narrow wider/narrower better/worse best/worst positive/negative profit/loss
-inside/outside internal/external allow/forbid lend/borrow buy/sell win/lose pass/fail present/absent enable/disable
+inside/outside internal/external lend/borrow buy/sell win/lose pass/fail present/absent enable/disable
 valid/invalid possible/impossible available/unavailable safe/unsafe much/little many/few men/women man/woman mandatory/optional
 voluntary/mandatory warm/cold hot/cold wet/dry upper/lower add/remove raise/lower strengthen/weaken faster/slower public/private
 present/excused heat/cool gain/lose even/odd left/right announced/unannounced paid/unpaid day/night full/empty often/rarely
@@ -85,9 +110,17 @@ dearer/cheaper tighten/loosen known/unknown wanted/unwanted complete/incomplete 
 minimum/most maximum/least least/most
 alone/together temporary/permanent fixed/variable north/south east/west import/export supply/demand
 debit/credit deposit/withdrawal success/failure healthy/ill admit/refuse arrive/depart arrival/departure connect/disconnect
-lock/unlock load/unload install/uninstall true/false right/wrong legal/illegal
+correct/wrong correct/incorrect same/different agree/disagree fast/slow strong/weak thick/thin deep/shallow heavy/light near/far
+clean/dirty majority/minority surplus/deficit buyer/seller employer/employee lender/borrower landlord/tenant summer/winter
+spring/autumn morning/evening domestic/foreign manual/automatic wired/wireless primary/secondary senior/junior active/inactive
+visible/invisible sufficient/insufficient mild/severe acute/chronic horizontal/vertical front/back top/bottom inlet/outlet
+input/output entry/exit entrance/exit hire/dismiss encourage/discourage approve/deny confirm/deny keep/destroy keep/discard
+succeed/fail predecessor/successor lock/unlock load/unload install/uninstall true/false right/wrong legal/illegal
 """
-_NEGATIVE = r"not|no|never|nobody|none|nothing|neither|nor|cannot|without|except|unless|nowhere|hardly|\w+n['’]t"
+_NEGATIVE = (
+    r"not|no|never|nobody|none|nothing|neither|nor|cannot|without|except|unless|nowhere|hardly|\w+n['’]t"
+    r"|forbid|forbids|forbidden|prohibits?|prohibited|banned"
+)
 _NEGATION = re.compile(rf"\b(?:{_NEGATIVE})\b", re.IGNORECASE)
 OBLIGATION = re.compile(
     r"\b(?:must|have to|has to|had to|shall|obliged|required|mandatory|compulsory|obligatory)\b", re.IGNORECASE
@@ -112,7 +145,7 @@ BOUND_AFTER = re.compile(
 _BOUND_WITH_NEGATION = re.compile(r"\b(?:no|not)(?= (?:more|less|fewer) than\b)|\bnot(?= only\b)|\bno(?=\. ?\d)", re.IGNORECASE)
 
 
-_BOUNDS = frozenset(("least", "upwards", "exceed", "exceeds", "exceeding"))
+_BOUNDS = frozenset(("least", "minimum", "maximum", "upwards", "exceed", "exceeds", "exceeding"))
 """Words that only bound a number, which is compared with it."""
 
 _SYNONYMS = {word: line.split()[0] for line in _SAME.strip().splitlines() for word in line.split()}
