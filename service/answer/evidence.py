@@ -40,7 +40,7 @@ class Evidence:
             self._rivals[id(token)] = [
                 number
                 for number, item in enumerate(tokens)
-                if item is not token and not (item.entity == token.entity >= 0) and could_stand_for(token, item)
+                if item is not token and not (item.entity == token.entity >= 0) and of_one_kind(token, item)
             ]
         return self._rivals[id(token)]
 
@@ -85,6 +85,8 @@ def alike(term: Token, one: Token) -> bool:
     """Whether two tokens of one kind are the same, words in any form."""
     if term.key and one.key:
         return same(term.key, one.key)
+    if term.quantity and one.quantity and term.quantity.unit != one.quantity.unit:
+        return False
     return term.kind == one.kind and agree(term, one)
 
 
@@ -95,6 +97,13 @@ def could_stand_for(token: Token, other: Token) -> bool:
     if token.kind == "code":
         return other.kind == "code"
     return other.plain == token.plain or (other.kind == "name" and (len(token.plain) == 1) == (len(other.plain) == 1))
+
+
+def of_one_kind(one: Token, two: Token) -> bool:
+    """The same of two tokens of one text, where a number without a unit and one with a unit are of two kinds."""
+    if one.quantity and two.quantity:
+        return one.quantity.rivals(two.quantity)
+    return could_stand_for(one, two)
 
 
 def weight(term: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from service.answer.evidence import Evidence, agree, alike, could_stand_for, counts
+from service.answer.evidence import Evidence, agree, alike, could_stand_for, counts, of_one_kind
 from service.answer.reading import Reading, Segment, Token
 from service.answer.wording import key
 
@@ -49,7 +49,11 @@ def swapped(claim: Reading, evidence: Evidence) -> str:
             if agree(token, rival) or _listed(best, rival, evidence):
                 continue
             gain = fit(token, rival) - fit(token, best)
-            said = [other for other in items if other is not token and other.kind == rival.kind and agree(other, rival)]
+            said = [
+                other
+                for other in items
+                if other is not token and other.kind == rival.kind and of_one_kind(other, rival) and agree(other, rival)
+            ]
             if any(other.entity == token.entity >= 0 for other in said):
                 continue
             if said:
@@ -118,7 +122,7 @@ def _competes(term: Token, token: Token) -> bool:
     """Whether a word of the sentence is an item of the same kind, which is looked at by itself."""
     if term.quantity is None or token.quantity is None:
         return term.kind == token.kind != "word"
-    return could_stand_for(token, term)
+    return of_one_kind(token, term)
 
 
 def _below(term: Token, segment: Segment) -> float:

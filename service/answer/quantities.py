@@ -130,6 +130,8 @@ class Quantity:
     start: int
     end: int
     unit: str = ""
+    bare: frozenset[float] = frozenset()
+    """The values without their unit, for a text that leaves it out."""
 
     def agrees(self, other: Quantity) -> bool:
         """Whether the other, of a source, says what this one says."""
@@ -137,6 +139,8 @@ class Quantity:
             return other.kind == "date" and any(_same_date(one, two) for one in self.values for two in other.values)
         if self.kind != other.kind or (self.unit and other.unit and self.unit != other.unit):
             return False
+        if self.unit != other.unit and self.bare and other.bare:
+            return any(_near((one,), (two,)) for one in self.bare for two in other.bare)
         return any(_near(one, two) for one in self.values for two in other.values)
 
     def rivals(self, other: Quantity) -> bool:
@@ -248,7 +252,7 @@ def _number(match: re.Match[str]) -> Quantity | None:
     if not unit and money:
         unit, factor = _UNITS[money.group(1).lower()]
     start = match.start() - (len(text[: match.start()]) - money.start() if money else 0)
-    return Quantity("number", frozenset((value * factor,) for value in values), start, end, unit)
+    return Quantity("number", frozenset((value * factor,) for value in values), start, end, unit, frozenset(values))
 
 
 def _unit(text: str, place: int) -> tuple[str, float, int]:

@@ -67,8 +67,8 @@ def says_nothing(sentence: str) -> bool:
 
 def _is_quoted(claim: Reading, source: Reading) -> bool:
     """Whether the claim is whole sentences of a source, word for word."""
-    said = [(token.kind, token.plain) for token in claim.tokens]
-    own = [(token.kind, token.plain) for token in source.tokens]
+    said = [token.plain for token in claim.tokens]
+    own = [token.plain for token in source.tokens]
     begins = [
         number
         for number, token in enumerate(source.tokens)

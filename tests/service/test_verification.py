@@ -121,6 +121,7 @@ def _at(text: str, place: int) -> list:
         ("18 February 2026", "2026-02-18"),
         ("October 1st, 2026", "01.10.2026"),
         ("twice", "2 times"),
+        ("15", "15 years"),
         ("minus 15 degrees Celsius", "−15 °C"),
     ],
 )
