@@ -6,9 +6,9 @@ import datetime
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ingest.batching import Batching
 from ingest.collection_step import Chunker, CollectionStep
@@ -80,17 +80,23 @@ class Pipeline:
         """
         state = self._begin(request)
         started = time.monotonic()
+
+        def told(progress: Mapping[str, Any]) -> None:
+            self._runs.progress = progress
+            listener(progress)
+
         try:
             if not request.dry_run:
                 self._record([(EventTag.INGEST_STARTED, {"run": state.report.id, "source": state.source})])
                 self._runs.save(state.report)
-            self._take_in(state, listener, stop)
+            self._take_in(state, told, stop)
             state.report.outcome = "interrupted" if stop.is_set() else "finished"
         except BaseException as error:
             state.report.outcome = "failed" if isinstance(error, Exception) else "interrupted"
             state.report.error = error.message if isinstance(error, InhouseError) else type(error).__name__
             raise
         finally:
+            self._runs.progress = None
             state.report.ended = _now()
             state.report.seconds = round(time.monotonic() - started, 3)
             if not request.dry_run:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,8 @@ class RunStore:
 
     def __init__(self, path: Path) -> None:
         self._engine = open_database(path, Path(__file__).parent / "migrations")
+        self.progress: Mapping[str, Any] | None = None
+        """How far the run is that is on, as its listener was last told; None where none is on."""
         self._mark_cut_off()
 
     def save(self, report: RunReport) -> None:

@@ -251,6 +251,31 @@ class Catalog:
         with self.reading() as connection:
             return [_document(row) for row in connection.execute(query.limit(limit))]
 
+    def browse(
+        self, classes: Iterable[AccessClassId], *, named: str = "", offset: int = 0, limit: int = 100
+    ) -> tuple[list[Document], int]:
+        """Live documents of these classes by source and path, those behind the first `offset`, and how many there are in
+        all. `named` keeps those whose title or path holds it, whatever the case of its letters a to z."""
+        permitted = sa.text("SELECT value FROM json_each(:classes)").bindparams(classes=json.dumps(sorted(classes)))
+        query = _document_query().where(ACCESS_CLASS.c.id.in_(permitted))
+        if named:
+            pattern = "%" + named.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+            held = [column.like(pattern, escape="\\") for column in (VERSION.c.title, DOCUMENT.c.path)]
+            query = query.where(sa.or_(*held))
+        page = query.order_by(DOCUMENT.c.source, DOCUMENT.c.path).offset(offset).limit(limit)
+        with self.reading() as connection:
+            count = connection.execute(query.with_only_columns(sa.func.count())).scalar()
+            return [_document(row) for row in connection.execute(page)], int(count or 0)
+
+    def classes_of(self, source: str) -> list[AccessClass]:
+        """The access classes of the live documents of a source."""
+        there = sa.exists().where(
+            VERSION.c.access_class == ACCESS_CLASS.c.number, _IS_LIVE, DOCUMENT.c.live_version == VERSION.c.id
+        )
+        query = ACCESS_CLASS.select().where(there.where(DOCUMENT.c.source == source))
+        with self.reading() as connection:
+            return [_access(row) for row in connection.execute(query)]
+
     def documents_at(self, source: str, paths: Sequence[str]) -> Iterator[Document]:
         """The live documents at those paths of a source."""
         with self.reading() as connection:

@@ -148,6 +148,15 @@ class Store:
         """Permitted documents in the order of their ids, those behind `after`."""
         return self.catalog.documents(_ids(scope), kb=kb, prefix=prefix, after=after, limit=limit)
 
+    def browse(self, scope: AccessScope, *, named: str = "", offset: int = 0, limit: int = 100) -> tuple[list[Document], int]:
+        """Permitted documents by source and path, those behind the first `offset`, and how many there are in all; with
+        `named`, those whose title or path holds it."""
+        return self.catalog.browse(scope.classes, named=named, offset=offset, limit=limit)
+
+    def classes_of(self, source: str) -> list[AccessClass]:
+        """The access classes that the index has of a source."""
+        return self.catalog.classes_of(source)
+
     def document(self, scope: Scope, document: DocumentId) -> Document:
         """One document; raises the same NotFoundError for an absent and for a forbidden one."""
         found = self.catalog.documents(_ids(scope), ids=[document])

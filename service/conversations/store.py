@@ -105,9 +105,7 @@ class ConversationStore:
         query = _CONVERSATION.select().where(_CONVERSATION.c.person == person)
         if search:
             pattern = "%" + search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-            asked = sa.exists().where(
-                _TURN.c.conversation == _CONVERSATION.c.id, _TURN.c.question.like(pattern, escape="\\")
-            )
+            asked = sa.exists().where(_TURN.c.conversation == _CONVERSATION.c.id, _TURN.c.question.like(pattern, escape="\\"))
             query = query.where(sa.or_(_CONVERSATION.c.title.like(pattern, escape="\\"), asked))
         last_first: tuple[Any, ...] = (_CONVERSATION.c.updated.desc(), sa.literal_column("conversation.rowid").desc())
         with reading(self._engine) as connection:
@@ -168,6 +166,31 @@ class ConversationStore:
         newest_first: tuple[Any, ...] = (_FEEDBACK.c.given.desc(), sa.literal_column("rowid").desc())
         with reading(self._engine) as connection:
             return [Feedback(*row) for row in connection.execute(_FEEDBACK.select().order_by(*newest_first).limit(limit))]
+
+    def asked(self, person: str, audit_id: str) -> Turn | None:
+        """The turn in which a person asked the question of that audit id, if they still keep it."""
+        query = (
+            _TURN.select()
+            .join(_CONVERSATION, _CONVERSATION.c.id == _TURN.c.conversation)
+            .where(_CONVERSATION.c.person == person, sa.func.json_extract(_TURN.c.answer, "$.audit_id") == audit_id)
+        )
+        with reading(self._engine) as connection:
+            row = connection.execute(query).first()
+        return None if row is None else Turn(row.number, row.question, row.outcome, json.loads(row.answer), row.asked)
+
+    def note(self, id: str) -> Feedback:
+        """One note of the stewards' list; raises NotFoundError."""
+        with reading(self._engine) as connection:
+            row = connection.execute(_FEEDBACK.select().where(_FEEDBACK.c.id == id)).first()
+        if row is None:
+            raise NotFoundError(f"there is no note {id!r}", hint="The list shows those that are there.")
+        return Feedback(*row)
+
+    def settle(self, id: str, *, done: bool) -> None:
+        """Marks a note of the stewards' list as done, or as open again; raises NotFoundError."""
+        self.note(id)
+        with writing(self._engine) as connection:
+            connection.execute(_FEEDBACK.update().where(_FEEDBACK.c.id == id).values(done=done))
 
     def close(self) -> None:
         """Closes the file."""

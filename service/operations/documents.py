@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -90,9 +91,14 @@ def view(installation: Installation, principal: Principal, document: DocumentId,
 def remove(installation: Installation, request: RemoveDocuments, emit: Emit, stop: threading.Event) -> Result:
     """Removes documents that the person may retrieve and may erase; all of them or none."""
     principal = installation.principal(request.as_person)
-    readable = scope_for(installation, principal, Action.RETRIEVE)
+    return removed(installation, principal, scope_for(installation, principal, Action.RETRIEVE), request.ids)
+
+
+def removed(installation: Installation, principal: Principal, known: AccessScope, ids: Sequence[str]) -> Result:
+    """Removes documents of the classes that the principal may know of; all of them or none. Raises NotFoundError for one
+    outside of `known`, AccessDenied for one that the principal may not erase."""
     erasable = scope_for(installation, principal, Action.ERASE)
-    found = [installation.store.document(readable, DocumentId(identifier)) for identifier in request.ids]
+    found = [installation.store.document(known, DocumentId(identifier)) for identifier in dict.fromkeys(ids)]
     for document in found:
         if document.access.id not in erasable.classes:
             raise AccessDenied(f"{principal.id} may not remove {document.path}", hint="A steward of this knowledge base may.")
@@ -102,8 +108,8 @@ def remove(installation: Installation, request: RemoveDocuments, emit: Emit, sto
             principal.id,
             {"document": document.id, "version": document.version, "path": document.path, "reason": "asked for"},
         )
-    removed = installation.store.remove([document.id for document in found])
-    return {"removed": removed, "documents": [described(document) for document in found]}
+    count = installation.store.remove([document.id for document in found])
+    return {"removed": count, "documents": [described(document) for document in found]}
 
 
 def described(document: Document) -> Result:

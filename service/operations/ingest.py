@@ -12,6 +12,7 @@ from ingest.run_state import IngestRequest
 from policies.access.actions import Action
 from policies.access.verdict import Deny
 from policies.errors import AccessDenied
+from policies.identity import Principal
 from policies.labels import AccessClass
 from service.operations.registry import Emit, Operation, Result
 from service.wiring import Installation
@@ -33,9 +34,14 @@ class IngestFolder(BaseModel):
 
 def ingest(installation: Installation, request: IngestFolder, emit: Emit, stop: threading.Event) -> Result:
     """Runs the pipeline; `progress` events on the way, the report at the end."""
-    from service.ingesting import open_pipeline
+    return ingested(installation, installation.principal(request.as_person), request, emit, stop)
 
-    principal = installation.principal(request.as_person)
+
+def ingested(
+    installation: Installation, principal: Principal, request: IngestFolder, emit: Emit, stop: threading.Event
+) -> Result:
+    """The same for a principal whom the caller has authenticated; `as_person` does not count."""
+    from service.ingesting import open_pipeline
 
     def refused(action: Action, classes: Iterable[AccessClass]) -> AccessClass | None:
         denied = (one for one in classes if isinstance(installation.policies.decide(principal, action, one), Deny))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from ingest.parsing.types import EXPLANATIONS, ParseReason
 from ingest.refusing import BAD_RECORD
 from ingest.runs import QuarantineEntry
-from service.operations.ingest import IngestFolder, ingest
+from policies.identity import Principal
+from service.operations.ingest import IngestFolder, ingested
 from service.operations.registry import Emit, Operation, Result
 from service.wiring import Installation
 
@@ -57,9 +59,21 @@ def show(installation: Installation, request: OneEntry, emit: Emit, stop: thread
 
 
 def retry(installation: Installation, request: RetryQuarantine, emit: Emit, stop: threading.Event) -> Result:
-    """Parses the files again, source by source; returns the report of each run, the entries that are `gone` because their
-    file is, and those that are `left` of the files that were tried."""
+    """Parses the files again as the local owner; returns what `retried` does."""
     entries = [installation.runs.entry(request.id)] if request.id else installation.runs.quarantine()
+    return retried(installation, installation.principal(None), entries, request.labels, emit, stop)
+
+
+def retried(
+    installation: Installation,
+    principal: Principal,
+    entries: Sequence[QuarantineEntry],
+    labels: Path | None,
+    emit: Emit,
+    stop: threading.Event,
+) -> Result:
+    """Parses the files of entries again, source by source; returns the report of each run, the entries that are `gone`
+    because their file is, and those that are `left` of the files that were tried."""
     sources: dict[str, set[str]] = {}
     gone = []
     for entry in entries:
@@ -73,8 +87,8 @@ def retry(installation: Installation, request: RetryQuarantine, emit: Emit, stop
     for source, paths in sources.items():
         if stop.is_set():
             break
-        again = IngestFolder(folder=Path(source), labels=request.labels, retry=True, only=sorted(paths))
-        runs.append(ingest(installation, again, emit, stop)["run"])
+        again = IngestFolder(folder=Path(source), labels=labels, retry=True, only=sorted(paths))
+        runs.append(ingested(installation, principal, again, emit, stop)["run"])
     left = [one for one in installation.runs.quarantine() if _file_of(one) in sources.get(one.source, ())]
     return {"runs": runs, "gone": [described(one) for one in gone], "left": [described(one) for one in left]}
 

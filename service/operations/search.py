@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict, Field
 
 from policies.access.actions import Action
+from policies.access.scope import AccessScope
 from policies.audit.events import EventTag
 from policies.identity import Principal
 from service.operations.documents import scope_for
@@ -53,7 +54,13 @@ def search(installation: Installation, request: SearchRequest, emit: Emit, stop:
 
 def found(installation: Installation, principal: Principal, text: str, kb: str | None, limit: int) -> list[Result]:
     """The hits of one search as JSON; the record is durable before they are returned."""
-    scope = scope_for(installation, principal, Action.RETRIEVE)
+    return described(searched(installation, principal, scope_for(installation, principal, Action.RETRIEVE), text, kb, limit))
+
+
+def searched(
+    installation: Installation, principal: Principal, scope: AccessScope, text: str, kb: str | None, limit: int
+) -> Sequence[Hit]:
+    """The hits of one search within what the principal may retrieve, or a part of it; recorded before they are returned."""
     hits = installation.search.search(text, scope, limit=limit, kb=kb).hits
     installation.audit.append(
         EventTag.SEARCH_RUN,
@@ -64,7 +71,7 @@ def found(installation: Installation, principal: Principal, text: str, kb: str |
             "contents": [hit.passage.content_sha256 for hit in hits],
         },
     )
-    return described(hits)
+    return hits
 
 
 def described(hits: Sequence[Hit]) -> list[Result]:
