@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,8 +84,8 @@ class Service:
     process: subprocess.Popen[str]
 
     def inhouse(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """A command line beside it."""
-        return command_line(self.data, *arguments)
+        """A command line beside it, which goes through its socket."""
+        return command_line_within(self.data, *arguments)
 
 
 def command_line(data: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -129,7 +130,7 @@ def serving(data: Path, keys: Mapping[str, str], *before: str, **environment: st
         assert process.stdout is not None
         line = process.stdout.readline()
         assert "Serving" in line, process.stderr and process.stderr.read()
-        yield Service(data, next(word for word in line.split() if word.startswith("http://")), keys, process)
+        yield Service(data, next(word for word in line.split() if word.startswith(("http://", "https://"))), keys, process)
     except BaseException:
         process.kill()
         raise
@@ -197,6 +198,17 @@ def service(indexed: tuple[Path, Path, dict[str, str]]) -> Iterator[Service]:
     data, _, keys = indexed
     with serving(data, keys, INHOUSE_SERVER__MAX_BODY_BYTES="20000") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def strace() -> tuple[str, ...]:
+    """The command that writes down the system calls of a process and its children; empty where this machine has no strace
+    or forbids it. Since 5.3 it lets the kernel pick out the calls that are asked for, which hardly slows the process."""
+    for picked in (("--seccomp-bpf",), ()):
+        command = (shutil.which("strace") or "", "-f", "-qq", *picked)
+        if command[0] and not subprocess.run([*command, "-e", "trace=network", "true"], capture_output=True).returncode:
+            return command
+    return ()
 
 
 @pytest.fixture(scope="session")
