@@ -7,6 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -42,48 +45,80 @@ inhouse audit verify
 """
 
 
-def journey(tmp_path: Path, repository: Path, *before: str, isolated: bool = False) -> str:
-    """Runs the journey under a command; returns what it printed."""
-    environment = {
-        **os.environ,
-        "PYTHON": sys.executable,
-        "INHOUSE_DATA_DIR": str(tmp_path / "data"),
-        "DOCUMENTS": str(repository / "examples" / "documents"),
-        "WORK": str(tmp_path),
-        "ISOLATED": "yes" if isolated else "",
-    }
-    command = [*before, "sh", "-c", JOURNEY]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
+@dataclass(frozen=True)
+class Journey:
+    """What the journey printed, how it ended, and its calls of the network where they were written down."""
+
+    said: str
+    errors: str
+    code: int
+    calls: list[str]
+
+    def assert_answered(self) -> None:
+        """It came to its end, with answers on the way."""
+        assert self.code == 0, self.said[-2000:] + self.errors[-2000:]
+        assert "30 days of annual leave" in self.said
+        assert "16 years" in self.said
+        assert "verify" in self.said
 
 
-def assert_answered(said: str) -> None:
-    assert "30 days of annual leave" in said
-    assert "16 years" in said
-    assert "verify" in said
+def allowed(*command: str) -> bool:
+    """Whether this machine runs the command."""
+    return subprocess.run(command, capture_output=True).returncode == 0
 
 
-def test_it_works_where_there_is_no_network_but_loopback(tmp_path: Path, repository: Path) -> None:
+@pytest.fixture(scope="module")
+def namespace() -> tuple[str, ...]:
+    """What runs a command in a network namespace of its own; empty where this machine does not."""
     unshare = shutil.which("unshare")
     if unshare is None or shutil.which("ip") is None:
-        pytest.skip("needs unshare and ip, from util-linux and iproute2")
-    enter = [unshare, "-n"] if os.geteuid() == 0 else [unshare, "-rn"]
-    if subprocess.run([*enter, "ip", "link", "set", "lo", "up"], capture_output=True).returncode:
-        pytest.skip("may not make a network namespace here")
-    assert_answered(journey(tmp_path, repository, *enter, isolated=True))
+        return ()
+    enter = (unshare, "-n") if os.geteuid() == 0 else (unshare, "-rn")
+    return enter if allowed(*enter, "ip", "link", "set", "lo", "up") else ()
 
 
-def test_nothing_is_looked_up_and_nobody_is_called(tmp_path: Path, repository: Path) -> None:
-    strace = shutil.which("strace")
-    if strace is None or subprocess.run([strace, "-f", "-e", "trace=none", "true"], capture_output=True).returncode:
+@pytest.fixture(scope="module")
+def journey(
+    namespace: tuple[str, ...], strace: tuple[str, ...], repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Journey]:
+    """Makes the journey with no network but loopback, or watched: both at once, and once for all tests, where this machine
+    can do both at once."""
+    together = bool(namespace and strace) and allowed(*namespace, *strace, "-e", "trace=network", "true")
+
+    @cache
+    def make(isolated: bool, watched: bool) -> Journey:
+        folder = tmp_path_factory.mktemp("journey")
+        environment = {
+            **os.environ,
+            "PYTHON": sys.executable,
+            "INHOUSE_DATA_DIR": str(folder / "data"),
+            "DOCUMENTS": str(repository / "examples" / "documents"),
+            "WORK": str(folder),
+            "ISOLATED": "yes" if isolated else "",
+        }
+        trace = folder / "trace"
+        watching = (*strace, "-e", "trace=network", "-o", str(trace)) if watched else ()
+        command = [*(namespace if isolated else ()), *watching, "sh", "-c", JOURNEY]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+        calls = trace.read_text(encoding="utf-8", errors="replace").splitlines() if watched else []
+        return Journey(done.stdout, done.stderr, done.returncode, calls)
+
+    return lambda *, isolated=False, watched=False: make(isolated or together, watched or together)
+
+
+def test_it_works_where_there_is_no_network_but_loopback(namespace: tuple[str, ...], journey: Callable[..., Journey]) -> None:
+    if not namespace:
+        pytest.skip("needs unshare and ip, from util-linux and iproute2, and the right to make a network namespace")
+    journey(isolated=True).assert_answered()
+
+
+def test_nothing_is_looked_up_and_nobody_is_called(strace: tuple[str, ...], journey: Callable[..., Journey]) -> None:
+    if not strace:
         pytest.skip("needs strace, and the right to trace")
-    trace = tmp_path / "trace"
-    said = journey(tmp_path, repository, strace, "-f", "-qq", "-e", "trace=network", "-o", str(trace))
-    assert_answered(said)
-    calls = trace.read_text(encoding="utf-8", errors="replace").splitlines()
-    assert any('sin_addr=inet_addr("127.0.0.1")' in one and "connect(" in one for one in calls)
-    addressed = [one for one in calls if re.search(r"\b(connect|sendto|sendmsg|sendmmsg)\(", one) and "sa_family" in one]
+    made = journey(watched=True)
+    made.assert_answered()
+    assert any('sin_addr=inet_addr("127.0.0.1")' in one and "connect(" in one for one in made.calls)
+    addressed = [one for one in made.calls if re.search(r"\b(connect|sendto|sendmsg|sendmmsg)\(", one) and "sa_family" in one]
     inside = re.compile(r'AF_UNIX|AF_NETLINK|inet_addr\("127\.|"::1"|AF_UNSPEC')
     outside = [one for one in addressed if not inside.search(one)]
     assert outside == []
