@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.cookiejar
 import json
 import socket
 import threading
@@ -90,14 +91,23 @@ def calls(routes: set[tuple[str, str]]) -> tuple[Call, ...]:
 
 
 @pytest.fixture(scope="session")
-def send() -> Callable[..., httpx2.Response]:
+def client() -> Iterator[httpx2.Client]:
+    """Makes requests, each over a connection of its own as strangers do; one client for all of them, since to make one reads
+    every certificate of this machine. It keeps no cookie."""
+    limits = httpx2.Limits(max_keepalive_connections=0)
+    with httpx2.Client(trust_env=False, timeout=60, limits=limits) as made:
+        made.cookies.jar.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+        yield made
+
+
+@pytest.fixture(scope="session")
+def send(client: httpx2.Client) -> Callable[..., httpx2.Response]:
     """Sends a call with a key, or without."""
 
     def sent(service: Any, call: Call, key: str | None, **headers: str) -> httpx2.Response:
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
-        url = service.url + call.path
-        return httpx2.request(call.method, url, json=call.body, headers=headers, trust_env=False, timeout=60)
+        return client.request(call.method, service.url + call.path, json=call.body, headers=headers)
 
     return sent
 

@@ -123,10 +123,13 @@ def test_r2_labels_of_one_s_own_move_no_document_to_where_one_may_read_it(
     assert readable() == before
 
 
-def test_r2_no_sequence_of_requests_enlarges_what_one_may_read(service: Any, calls: Any, send: Any, secrets: list[str]) -> None:
+def test_r2_no_sequence_of_requests_enlarges_what_one_may_read(
+    service: Any, calls: Any, send: Any, client: httpx2.Client, secrets: list[str]
+) -> None:
+    headers = {"Authorization": f"Bearer {service.keys['ana']}"}
+
     def readable() -> Any:
-        headers = {"Authorization": f"Bearer {service.keys['ana']}"}
-        return httpx2.get(f"{service.url}/v1/documents", headers=headers, trust_env=False).json()
+        return client.get(f"{service.url}/v1/documents", headers=headers).json()
 
     before = readable()
     for name in secrets:
@@ -134,13 +137,8 @@ def test_r2_no_sequence_of_requests_enlarges_what_one_may_read(service: Any, cal
             send(service, call.about(name), service.keys["ana"])
             for method in ("PUT", "PATCH", "DELETE", "POST"):
                 if (method, call.route) not in {(one.method, one.route) for one in calls}:
-                    told = httpx2.request(
-                        method,
-                        service.url + call.about(name).path,
-                        json={"kb": "handbook", "groups": ["everyone"]},
-                        headers={"Authorization": f"Bearer {service.keys['ana']}"},
-                        trust_env=False,
-                    )
+                    wider = {"kb": "handbook", "groups": ["everyone"]}
+                    told = client.request(method, service.url + call.about(name).path, json=wider, headers=headers)
                     assert told.status_code in (404, 405)
     assert readable() == before
 
