@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import stat
 import subprocess
 import sys
@@ -40,10 +39,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_o2_under_the_loosest_umask_everything_is_its_owner_s_alone_and_nothing_is_written_elsewhere(
-    tmp_path: Path, folder: Path
+    tmp_path: Path, folder: Path, strace: tuple[str, ...]
 ) -> None:
-    strace = shutil.which("strace")
-    if strace is None or subprocess.run([strace, "-f", "-e", "trace=none", "true"], capture_output=True).returncode:
+    if not strace:
         pytest.skip("needs strace, and the right to trace")
     data, trace = tmp_path / "d", tmp_path / "trace"
     environment = {
@@ -56,7 +54,7 @@ def test_o2_under_the_loosest_umask_everything_is_its_owner_s_alone_and_nothing_
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     calls = "trace=open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink,symlinkat,mknod,mknodat,bind"
-    command = [strace, "-f", "-qq", "-y", "-e", calls, "-o", str(trace), "sh", "-c", JOURNEY]
+    command = [*strace, "-y", "-e", calls, "-o", str(trace), "sh", "-c", JOURNEY]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "noon" in done.stdout
@@ -90,7 +88,7 @@ NETWORKED = {
 
 @pytest.mark.parametrize("kind", NETWORKED)
 def test_o3_doctor_refuses_a_network_file_system_under_the_log(
-    tmp_path: Path, inhouse: Any, monkeypatch: pytest.MonkeyPatch, kind: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """A double stands for what the kernel says is mounted; everything else is the real check."""
     import service.surroundings
@@ -123,10 +121,12 @@ def test_o3_doctor_refuses_a_network_file_system_under_the_log(
     assert found()["state"] == "ok"
 
 
-def test_o3_the_command_ends_with_an_error_where_doctor_finds_something_wrong(tmp_path: Path, inhouse: Any) -> None:
+def test_o3_the_command_ends_with_an_error_where_doctor_finds_something_wrong(
+    tmp_path: Path, inhouse: Any, inhouse_within: Any
+) -> None:
     data = tmp_path / "d"
-    assert inhouse(data, "init", **HASHING).returncode == 0
-    findings = json.loads(inhouse(data, "doctor", "--json", **HASHING).stdout.splitlines()[0])["findings"]
+    assert inhouse_within(data, "init", **HASHING).returncode == 0
+    findings = json.loads(inhouse_within(data, "doctor", "--json", **HASHING).stdout.splitlines()[0])["findings"]
     assert {one["check"] for one in findings} >= {"file system", "file modes", "start files", "audit log"}
     (data / "people.db").chmod(0o644)
     done = inhouse(data, "doctor", **HASHING)

@@ -213,7 +213,7 @@ def test_s2_no_address_in_a_request_is_followed(service: Any, calls: Any, send: 
     assert heard == []
 
 
-def test_s2_no_address_in_a_document_is_followed(tmp_path: Path, inhouse: Any, canary: tuple[str, list[bytes]]) -> None:
+def test_s2_no_address_in_a_document_is_followed(tmp_path: Path, inhouse_within: Any, canary: tuple[str, list[bytes]]) -> None:
     address, heard = canary
     folder, data = tmp_path / "folder", tmp_path / "d"
     folder.mkdir()
@@ -235,11 +235,11 @@ def test_s2_no_address_in_a_document_is_followed(tmp_path: Path, inhouse: Any, c
     (folder / "labels.toml").write_text(
         '[[rule]]\nglob = "*"\nkb = "kb"\nclassification = "public"\ngroups = ["everyone"]\nowner = "hr"\n'
     )
-    assert inhouse(data, "init", **HASHING).returncode == 0
-    assert inhouse(data, "ingest", str(folder), **HASHING).returncode in (0, 5)
-    listed = json.loads(inhouse(data, "documents", "list", "--json", **HASHING).stdout)["documents"]
+    assert inhouse_within(data, "init", **HASHING).returncode == 0
+    assert inhouse_within(data, "ingest", str(folder), **HASHING).returncode in (0, 5)
+    listed = json.loads(inhouse_within(data, "documents", "list", "--json", **HASHING).stdout)["documents"]
     assert {"page.html", "note.md"} <= {one["path"] for one in listed}
-    inhouse(data, "ask", f"When is soup served? {url}", **HASHING)
+    inhouse_within(data, "ask", f"When is soup served? {url}", **HASHING)
     assert heard == []
 
 

@@ -20,10 +20,10 @@ SECRET = "The vault opens with 7-4-1-9."
 
 
 @pytest.fixture
-def data(tmp_path: Path, inhouse: Any) -> Path:
+def data(tmp_path: Path, inhouse_within: Any) -> Path:
     """An empty data directory."""
     made = tmp_path / "d"
-    assert inhouse(made, "init", **HASHING).returncode == 0
+    assert inhouse_within(made, "init", **HASHING).returncode == 0
     return made
 
 
@@ -46,7 +46,7 @@ def kept(data: Path) -> bytes:
 
 
 def test_u1_links_pipes_and_devices_are_refused_and_nothing_of_them_is_read(
-    tmp_path: Path, data: Path, folder: Path, inhouse: Any
+    tmp_path: Path, data: Path, folder: Path, inhouse: Any, inhouse_within: Any
 ) -> None:
     outside = tmp_path / "outside"
     (folder / "absolute.md").symlink_to(outside / "secret.md")
@@ -68,9 +68,9 @@ def test_u1_links_pipes_and_devices_are_refused_and_nothing_of_them_is_read(
         refused.add("device.md")
     done = inhouse(data, "ingest", str(folder), "--json", **HASHING)
     assert done.returncode == 5, done.stderr
-    listed = json.loads(inhouse(data, "documents", "list", "--json", **HASHING).stdout)["documents"]
+    listed = json.loads(inhouse_within(data, "documents", "list", "--json", **HASHING).stdout)["documents"]
     assert [one["path"] for one in listed] == ["soup.md"]
-    entries = json.loads(inhouse(data, "quarantine", "list", "--json", **HASHING).stdout)["quarantine"]
+    entries = json.loads(inhouse_within(data, "quarantine", "list", "--json", **HASHING).stdout)["quarantine"]
     assert {one["path"] for one in entries} == refused
     assert {one["reason"] for one in entries} == {"not-a-plain-file"}
     assert SECRET.encode() not in kept(data)
@@ -80,10 +80,10 @@ def test_u1_links_pipes_and_devices_are_refused_and_nothing_of_them_is_read(
 @pytest.mark.parametrize(
     "place", ["file:///etc", "http://127.0.0.1/", "{folder}/soup.md", "{folder}/../missing", "/dev/zero", "\x01", "-", ""]
 )
-def test_u1_what_is_no_folder_of_this_machine_is_no_source(data: Path, folder: Path, inhouse: Any, place: str) -> None:
-    done = inhouse(data, "ingest", "--", place.format(folder=folder), **HASHING)
+def test_u1_what_is_no_folder_of_this_machine_is_no_source(data: Path, folder: Path, inhouse_within: Any, place: str) -> None:
+    done = inhouse_within(data, "ingest", "--", place.format(folder=folder), **HASHING)
     assert done.returncode in (2, 4), (place, done.stderr)
-    assert json.loads(inhouse(data, "documents", "list", "--json", **HASHING).stdout)["documents"] == []
+    assert json.loads(inhouse_within(data, "documents", "list", "--json", **HASHING).stdout)["documents"] == []
 
 
 def test_u1_no_route_takes_a_path_of_the_server(service: Any, calls: Any, send: Any, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def tree(folder: Path, *but: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def test_u2_a_name_is_data_for_every_verb_and_the_tree_around_stays_as_it_is(
-    tmp_path: Path, data: Path, folder: Path, inhouse: Any
+    tmp_path: Path, data: Path, folder: Path, inhouse: Any, inhouse_within: Any
 ) -> None:
     for name in NAMES:
         (folder / f"{name}.md").write_text(f"# Title\n\nThis is document number {len(name)}.\n")
@@ -158,8 +158,8 @@ def test_u2_a_name_is_data_for_every_verb_and_the_tree_around_stays_as_it_is(
     done = inhouse(data, "ingest", str(folder), "--json", **HASHING)
     assert done.returncode in (0, 5), done.stderr
     report = json.loads(done.stdout)
-    listed = json.loads(inhouse(data, "documents", "list", "--limit", "1000", "--json", **HASHING).stdout)["documents"]
-    entries = json.loads(inhouse(data, "quarantine", "list", "--json", **HASHING).stdout)["quarantine"]
+    listed = json.loads(inhouse_within(data, "documents", "list", "--limit", "1000", "--json", **HASHING).stdout)["documents"]
+    entries = json.loads(inhouse_within(data, "quarantine", "list", "--json", **HASHING).stdout)["quarantine"]
     assert "run" in json.dumps(report)
     # Each name that shows is that of a document; hidden ones are passed over; the rest is refused by name.
     shown = {f"{name}.md" for name in NAMES if name.isprintable() and not name.startswith(".")}
@@ -170,11 +170,11 @@ def test_u2_a_name_is_data_for_every_verb_and_the_tree_around_stays_as_it_is(
     assert not [path for path in data.rglob("*") if any(len(name) > 3 and name in path.name for name in NAMES)]
     for name in NAMES[:12]:
         for verb in (("documents", "show"), ("quarantine", "show"), ("runs",), ("audit", "show"), ("people", "show")):
-            assert inhouse(data, *verb, "--", name, **HASHING).returncode in (2, 4)
+            assert inhouse_within(data, *verb, "--", name, **HASHING).returncode in (2, 4)
     (folder / f"{NAMES[4]}.md").unlink()
     before = {path: kept for path, kept in before.items() if path != str(folder / f"{NAMES[4]}.md")}
-    assert inhouse(data, "ingest", str(folder), "--prune", **HASHING).returncode in (0, 5)
-    assert inhouse(data, "documents", "remove", "--yes", *ids[:5], **HASHING).returncode in (0, 4)
+    assert inhouse_within(data, "ingest", str(folder), "--prune", **HASHING).returncode in (0, 5)
+    assert inhouse_within(data, "documents", "remove", "--yes", *ids[:5], **HASHING).returncode in (0, 4)
     assert tree(tmp_path, data) == before
     assert not list(Path("/").glob("escape*"))
 
