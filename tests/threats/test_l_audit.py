@@ -6,8 +6,9 @@ import hashlib
 import itertools
 import json
 import shutil
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -177,9 +178,32 @@ def test_l1_every_event_that_ends_or_breaks_a_question_is_recorded(
     behaviour.cancelled.clear()
 
 
-def test_l1_while_the_log_hangs_nothing_is_answered_and_the_service_still_lives(service: Any, calls: Any, send: Any) -> None:
+IMPATIENT = """
+import sys
+from policies.audit.log import AuditLog
+AuditLog.__init__.__kwdefaults__["wait_seconds"] = 2
+program = sys.argv[3]
+del sys.argv[1:4]
+exec(program)
+"""
+"""Before a service's command, `python -c PROGRAM …`: the same program, which gives the log two seconds instead of ten."""
+
+
+@pytest.fixture
+def impatient(make_indexed: Any, start_service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A service over the usual documents that does not wait long for the log."""
+    monkeypatch.setenv("INHOUSE_EMBEDDING__KIND", "hashing")
+    data, _, keys = make_indexed(tmp_path)
+    with start_service(data, keys, sys.executable, "-c", IMPATIENT) as running:
+        yield running
+
+
+def test_l1_while_the_log_hangs_nothing_is_answered_and_the_service_still_lives(
+    impatient: Any, calls: Any, send: Any, client: httpx2.Client
+) -> None:
+    service = impatient
     headers = {"Authorization": f"Bearer {service.keys['dora']}"}
-    listed = httpx2.get(f"{service.url}/v1/documents", headers=headers, trust_env=False).json()["documents"]
+    listed = client.get(f"{service.url}/v1/documents", headers=headers).json()["documents"]
     document = next(one["id"] for one in listed if one["path"] == "board/merger.md")
     recorded = {"/v1/chat/completions", "/v1/search", "/v1/documents/{document}"}
     answers: list[httpx2.Response] = []
@@ -196,9 +220,9 @@ def test_l1_while_the_log_hangs_nothing_is_answered_and_the_service_still_lives(
             thread.start()
         healthy = []
         while any(thread.is_alive() for thread in threads):
-            healthy.append(httpx2.get(f"{service.url}/healthz", trust_env=False, timeout=5).status_code)
-            threads[0].join(0.2)
-        ready = httpx2.get(f"{service.url}/readyz", trust_env=False, timeout=60)
+            healthy.append(client.get(f"{service.url}/healthz", timeout=5).status_code)
+            threads[0].join(0.05)
+        ready = client.get(f"{service.url}/readyz")
     assert len(healthy) > 10
     assert set(healthy) == {200}
     assert ready.status_code == 503
@@ -210,30 +234,32 @@ def test_l1_while_the_log_hangs_nothing_is_answered_and_the_service_still_lives(
     assert send(service, asked[0], service.keys["dora"]).status_code == 200
 
 
-def test_l1_without_a_log_the_service_does_not_start(tmp_path: Path, inhouse: Any) -> None:
+def test_l1_without_a_log_the_service_does_not_start(tmp_path: Path, inhouse: Any, inhouse_within: Any) -> None:
     data = tmp_path / "d"
-    assert inhouse(data, "init", **HASHING).returncode == 0
+    assert inhouse_within(data, "init", **HASHING).returncode == 0
     shutil.rmtree(data / "audit")
     (data / "audit").write_text("not a directory")
     done = inhouse(data, "serve", "--port", "0", **HASHING)
     assert done.returncode == 10
     assert "Serving" not in done.stdout
-    assert inhouse(data, "ask", "anything", **HASHING).returncode == 10
+    assert inhouse_within(data, "ask", "anything", **HASHING).returncode == 10
 
 
 @pytest.fixture(scope="module")
-def plain_directory(tmp_path_factory: pytest.TempPathFactory, inhouse: Any) -> Path:
+def plain_directory(tmp_path_factory: pytest.TempPathFactory, inhouse_within: Any) -> Path:
     """A data directory with an auditor and a user, and no documents."""
     data = tmp_path_factory.mktemp("l") / "d"
-    assert inhouse(data, "init", **HASHING).returncode == 0
+    assert inhouse_within(data, "init", **HASHING).returncode == 0
     for person, role in (("audra", "auditor"), ("ana", "user")):
-        inhouse(data, "people", "add", person, "--name", person, "--clearance", "public", "--role", role, **HASHING)
+        inhouse_within(data, "people", "add", person, "--name", person, "--clearance", "public", "--role", role, **HASHING)
     return data
 
 
-def test_l1_reading_the_log_is_recorded_with_its_filter_and_does_not_show_itself(plain_directory: Path, inhouse: Any) -> None:
+def test_l1_reading_the_log_is_recorded_with_its_filter_and_does_not_show_itself(
+    plain_directory: Path, inhouse_within: Any
+) -> None:
     filters = ("--tag", "person:added", "--since", "2026-01-01", "--limit", "7", "--oldest-first")
-    listed = inhouse(plain_directory, "audit", "list", *filters, "--as", "audra", "--json", **HASHING)
+    listed = inhouse_within(plain_directory, "audit", "list", *filters, "--as", "audra", "--json", **HASHING)
     assert [json.loads(line)["payload"]["person"] for line in listed.stdout.splitlines()] == ["audra", "ana"]
     read = next(records(plain_directory / "audit", limit=1))
     assert (read.tag, read.actor) == ("audit:read", "audra")
@@ -246,41 +272,41 @@ def test_l1_reading_the_log_is_recorded_with_its_filter_and_does_not_show_itself
         "since": "2026-01-01T00:00:00.000000Z",
         "until": None,
     }
-    whole = inhouse(plain_directory, "audit", "list", "--json", **HASHING).stdout.splitlines()
+    whole = inhouse_within(plain_directory, "audit", "list", "--json", **HASHING).stdout.splitlines()
     assert json.loads(whole[0])["id"] == read.id
-    shown = json.loads(inhouse(plain_directory, "audit", "show", read.id, "--json", **HASHING).stdout)
+    shown = json.loads(inhouse_within(plain_directory, "audit", "show", read.id, "--json", **HASHING).stdout)
     assert shown["hash"] == read.hash
     assert next(records(plain_directory / "audit", limit=1)).payload == {"what": "show", "record": read.id}
 
 
-def test_l1_who_may_not_read_the_log_reads_nothing_of_it(plain_directory: Path, inhouse: Any) -> None:
+def test_l1_who_may_not_read_the_log_reads_nothing_of_it(plain_directory: Path, inhouse_within: Any) -> None:
     before = last(plain_directory)
     for arguments in (("list",), ("show", "1"), ("show", "99999"), ("verify",)):
-        done = inhouse(plain_directory, "audit", *arguments, "--as", "ana", **HASHING)
+        done = inhouse_within(plain_directory, "audit", *arguments, "--as", "ana", **HASHING)
         assert done.returncode == 9, done.stdout
         assert done.stdout == ""
     assert last(plain_directory) == before
 
 
-def test_l1_an_auditor_need_not_wait_for_who_owns_the_directory(plain_directory: Path, inhouse: Any) -> None:
+def test_l1_an_auditor_need_not_wait_for_who_owns_the_directory(plain_directory: Path, inhouse_within: Any) -> None:
     with owned(plain_directory, "ingest"):
-        assert inhouse(plain_directory, "status", **HASHING).returncode == 8
-        assert inhouse(plain_directory, "audit", "list", "--as", "audra", **HASHING).returncode == 0
-        assert inhouse(plain_directory, "audit", "verify", "--as", "audra", **HASHING).returncode == 0
+        assert inhouse_within(plain_directory, "status", **HASHING).returncode == 8
+        assert inhouse_within(plain_directory, "audit", "list", "--as", "audra", **HASHING).returncode == 0
+        assert inhouse_within(plain_directory, "audit", "verify", "--as", "audra", **HASHING).returncode == 0
 
 
 def test_l2_a_log_that_was_cut_or_written_anew_lacks_an_id_that_someone_kept(
-    plain_directory: Path, inhouse: Any, tmp_path: Path
+    plain_directory: Path, inhouse_within: Any, tmp_path: Path
 ) -> None:
     kept = [one.id for one in records(plain_directory / "audit", limit=2)]
     copy = tmp_path / "d"
     shutil.copytree(plain_directory, copy)
-    assert inhouse(copy, "audit", "verify", *(f"--expect={one}" for one in kept), **HASHING).returncode == 0
+    assert inhouse_within(copy, "audit", "verify", *(f"--expect={one}" for one in kept), **HASHING).returncode == 0
     shutil.rmtree(copy / "audit")
     log = AuditLog(copy / "audit")
     for _ in range(20):
         log.append(EventTag.PERSON_DISABLED, "ana", {"person": "ana"})
-    done = inhouse(copy, "audit", "verify", f"--expect={kept[0]}", **HASHING)
+    done = inhouse_within(copy, "audit", "verify", f"--expect={kept[0]}", **HASHING)
     assert done.returncode == 11
     assert kept[0] in done.stderr
 
@@ -346,20 +372,20 @@ def _rewritten(lines: list[bytes], place: int) -> bytes:
 
 
 def test_l3_a_changed_record_is_named_by_the_command_and_that_it_was_asked_is_recorded(
-    plain_directory: Path, inhouse: Any, tmp_path: Path
+    plain_directory: Path, inhouse_within: Any, tmp_path: Path
 ) -> None:
     copy = tmp_path / "d"
     shutil.copytree(plain_directory, copy)
     path = next((copy / "audit").glob("audit-*.jsonl"))
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([lines[0], lines[1].replace(b"audra", b"andra"), *lines[2:]]))
-    done = inhouse(copy, "audit", "verify", **HASHING)
+    done = inhouse_within(copy, "audit", "verify", **HASHING)
     assert done.returncode == 11
     assert "record 2" in done.stderr
-    assert json.loads(path.read_bytes().splitlines()[-1])["payload"] == {"what": "verify"}
+    assert json.loads(path.read_bytes().splitlines()[-1])["payload"] == {"what": "verify", "outcome": "broken"}
     # With its end broken it cannot be written any more, and the first bad record is named all the same.
     path.write_bytes(path.read_bytes()[:-3] + b"x}\n")
-    assert "record 2" in inhouse(copy, "audit", "verify", **HASHING).stderr
+    assert "record 2" in inhouse_within(copy, "audit", "verify", **HASHING).stderr
 
 
 def test_l4_no_route_and_no_operation_says_where_the_log_goes(service: Any, calls: Any, send: Any, tmp_path: Path) -> None:
