@@ -12,7 +12,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -256,48 +257,46 @@ def test_a_model_that_is_whole_is_kept_and_one_that_is_not_is_built_anew(
 # Any other model.
 
 
+WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "leave", "days", "annual", "staff", "have", "hotel")
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,!?"
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sentence-transformers model directory of a BERT of two layers with random weights."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    done = subprocess.run([sys.executable, "-c", MAKE_TINY, str(folder)], capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Pooling, Transformer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    parts, folder = tmp_path_factory.mktemp("parts"), tmp_path_factory.mktemp("models") / "tiny"
+    (parts / "vocab.txt").write_text("\n".join([*WORDS, *LETTERS, *("##" + one for one in LETTERS)]), encoding="utf-8")
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    # What makes it prints and warns as it likes.
+    with warnings.catch_warnings(action="ignore"), torch.random.fork_rng():
+        torch.manual_seed(7)
+        BertModel(BertConfig(vocab_size=200, max_position_embeddings=128, **sizes)).save_pretrained(parts)
+        BertTokenizerFast(str(parts / "vocab.txt"), model_max_length=64).save_pretrained(parts)
+        transformer = Transformer(str(parts), max_seq_length=64)
+        SentenceTransformer(modules=[transformer, Pooling(32)], device="cpu").save(str(folder))
     return folder
 
 
-MAKE_TINY = """
-import sys
-from pathlib import Path
-from policies.egress.switches import set_switches
-set_switches()
-import torch
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.models import Pooling, Transformer
-from transformers import BertConfig, BertModel, BertTokenizerFast
-folder = Path(sys.argv[1])
-parts = folder.parent / "parts"
-parts.mkdir()
-letters = "abcdefghijklmnopqrstuvwxyz0123456789.,!?"
-words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "leave", "days", "annual", "staff", "have", "hotel"]
-(parts / "vocab.txt").write_text("\\n".join([*words, *letters, *("##" + one for one in letters)]))
-torch.manual_seed(7)
-config = BertConfig(vocab_size=200, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
-                    max_position_embeddings=128)
-BertModel(config).save_pretrained(parts)
-BertTokenizerFast(str(parts / "vocab.txt"), model_max_length=64).save_pretrained(parts)
-transformer = Transformer(str(parts), max_seq_length=64)
-SentenceTransformer(modules=[transformer, Pooling(32)], device="cpu").save(str(folder))
-"""
 LABELS = '[[rule]]\nglob = "*.md"\nkb = "k"\nclassification = "internal"\ngroups = ["staff"]\nowner = "o"\n'
 
 
-def inhouse(*arguments: str, code: int = 0, **environment: str) -> str:
-    """Runs the command line with these settings; what it printed and said."""
-    command = [sys.executable, "-c", "from service.cli import main; main()", *arguments]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("INHOUSE_")}
-    done = subprocess.run(command, env={**clean, **environment}, capture_output=True, text=True, timeout=240)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
+@pytest.fixture
+def commands(inhouse: Any, inhouse_within: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Runs the command line with these settings and no others; what it printed and said."""
+    for name in [name for name in os.environ if name.startswith("INHOUSE_")]:
+        monkeypatch.delenv(name)
+
+    def ran(*arguments: str, code: int = 0, process: bool = False, **environment: str) -> str:
+        done = (inhouse if process else inhouse_within)(tmp_path / "unnamed", *arguments, **environment)
+        assert done.returncode == code, done.stdout + done.stderr
+        return str(done.stdout + done.stderr)
+
+    return ran
 
 
 @pytest.fixture
@@ -313,31 +312,32 @@ def folder(tmp_path: Path) -> Path:
 @with_extra
 @pytest.mark.slow
 def test_any_local_model_directory_works_by_setting_and_its_index_is_for_it_alone(
-    tiny_model: Path, folder: Path, tmp_path: Path
+    tiny_model: Path, folder: Path, tmp_path: Path, commands: Callable[..., str]
 ) -> None:
     data, new = str(tmp_path / "data"), str(tmp_path / "new")
     tiny = {"INHOUSE_EMBEDDING__KIND": "sentence-transformers", "INHOUSE_EMBEDDING__MODEL": str(tiny_model)}
     other = {"INHOUSE_EMBEDDING__KIND": "hashing"}
-    said = inhouse("init", "--data", data, **tiny)
+    # In a process of its own, where nothing has loaded torch before.
+    said = commands("init", "--data", data, process=True, **tiny)
     assert "tiny/sentence-transformers dimension=32" in said
     assert "Loading" not in said
-    inhouse("ingest", str(folder), "--data", data, **tiny)
-    hits = json.loads(inhouse("search", "annual leave", "--json", "--data", data, **tiny))["hits"]
+    commands("ingest", str(folder), "--data", data, **tiny)
+    hits = json.loads(commands("search", "annual leave", "--json", "--data", data, **tiny))["hits"]
     assert hits[0]["path"] == "leave.md"
 
     for verb in (["search", "annual leave"], ["ask", "annual leave?"], ["ingest", str(folder)], ["init"]):
-        refused = inhouse(*verb, "--data", data, code=13, **other)
+        refused = commands(*verb, "--data", data, code=13, **other)
         assert "tiny/sentence-transformers" in refused
         assert "hashing" in refused
     # What it says to do is done to the letter, with the names filled in.
     mending = re.findall(r"inhouse ((?:init|ingest)[^&\n]*)", refused)
     assert len(mending) == 2
     for command in mending:
-        inhouse(*command.replace("NEW", new).replace("FOLDER", str(folder)).split(), **other)
-    hits = json.loads(inhouse("search", "annual leave", "--json", "--data", new, **other))["hits"]
+        commands(*command.replace("NEW", new).replace("FOLDER", str(folder)).split(), **other)
+    hits = json.loads(commands("search", "annual leave", "--json", "--data", new, **other))["hits"]
     assert hits[0]["path"] == "leave.md"
     # The other way out that it names: the old index is whole for the embedder that it was made with.
-    assert json.loads(inhouse("search", "annual leave", "--json", "--data", data, **tiny))["hits"]
+    assert json.loads(commands("search", "annual leave", "--json", "--data", data, **tiny))["hits"]
 
 
 @with_extra
