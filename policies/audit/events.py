@@ -50,9 +50,12 @@ class EventTag(StrEnum):
 
 
 class AuditRead(TypedDict):
-    """Someone read the log: `what` is list, show or verify; the filters that they gave, and the record that they looked at.
+    """Someone read the log: `what` is list, show, verify or export; the filters that they gave, and the record that they
+    looked at.
 
-    `order` is newest-first or oldest-first, `limit` the most records that were asked for.
+    `order` is newest-first or oldest-first, `limit` the most records that were asked for, `after` the last record of the
+    page before, `document` an id or a path, `form` that of an export. `outcome` is what was asked for, and of a check what
+    it found: verified or broken; then `records` is how many there were, and `head` the hash of the last.
     """
 
     what: str
@@ -62,7 +65,13 @@ class AuditRead(TypedDict):
     actor: NotRequired[str | None]
     since: NotRequired[str | None]
     until: NotRequired[str | None]
+    document: NotRequired[str | None]
+    outcome: NotRequired[str | None]
+    after: NotRequired[str | None]
+    form: NotRequired[str]
     record: NotRequired[str]
+    records: NotRequired[int]
+    head: NotRequired[str]
 
 
 class AuditRecovered(TypedDict):
@@ -82,11 +91,14 @@ class ConversationDeleted(TypedDict):
 
 class ConversationRead(TypedDict):
     """A conversation was shown again or exported to its person: the audit ids of the questions whose answers were shown,
-    and how many were withheld because the person may no longer read what they rest on."""
+    and how many were withheld because the person may no longer read what they rest on; ids and paths of the documents that
+    those answers cite."""
 
     conversation: str
     questions: list[str]
     withheld: int
+    documents: NotRequired[list[str]]
+    paths: NotRequired[list[str]]
     form: NotRequired[str]
 
 
@@ -238,13 +250,15 @@ class QuestionAsked(TypedDict):
 
 
 class QuestionAnswered(TypedDict):
-    """The answer to the question whose audit id is `question`: each citation is document, version, start and end;
-    `unsupported` counts the sentences of the model that the sources it cited did not support, where there were any."""
+    """The answer to the question whose audit id is `question`: each citation is document, version, start and end; `paths`
+    are those of the cited documents as they were then; `unsupported` counts the sentences of the model that the sources it
+    cited did not support, where there were any."""
 
     question: str
     citations: list[list[str | int]]
     citations_dropped: int
     characters: int
+    paths: NotRequired[list[str]]
     unsupported: NotRequired[int]
 
 
@@ -269,11 +283,13 @@ class QuestionRefused(TypedDict):
 
 
 class SearchRun(TypedDict):
-    """A search and what it found, as in a question."""
+    """A search and what it found, as in a question, with ids and paths of the documents that the passages are of."""
 
     policy: str
     passages: list[int]
     contents: list[str]
+    documents: NotRequired[list[str]]
+    paths: NotRequired[list[str]]
     text: NotRequired[str]
     text_sha256: NotRequired[str]
     blinder: NotRequired[str]

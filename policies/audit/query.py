@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import rfc8785
 
+from policies.audit.lines import backwards, ending, first_where, forwards
 from policies.audit.records import Record, files, first_number, parsed
 from policies.errors import NotFoundError, UsageError
-
-_BLOCK = 1 << 16
-_END_BYTES = 256
-# The canonical form sorts its keys, so a line always ends so and what is not asked for needs no parsing.
-_END_OF_LINE = re.compile(rb'"sequence":(\d+),"tag":"([^"\\]+)","time":"([^"\\]+)"\}\n\Z')
 
 
 def records(
@@ -67,20 +62,26 @@ class _Match:
 
 def _matching(directory: Path, match: _Match, after: int | None, limit: int | None, *, newest_first: bool) -> Iterator[Record]:
     left = limit
-    for path in _paths(directory, after, newest_first=newest_first):
-        for line in _lines_backwards(path) if newest_first else _lines_forwards(path):
+    for path, lines in behind(directory, after, newest_first=newest_first):
+        for line in lines:
             if left == 0:
                 return
-            end = _END_OF_LINE.search(line[-_END_BYTES:])
-            if end is None:
-                parsed(line, f"a record of {path.name}")
-                continue
-            number, tag, time = end.groups()
-            if after is not None and (int(number) >= after if newest_first else int(number) <= after):
-                continue
-            if match(line, tag, time):
-                yield parsed(line, f"{path.name}, record {number.decode()}")
+            end = ending(line, path)
+            if match(line, end.tag, end.time):
+                yield parsed(line, f"{path.name}, record {end.sequence}")
                 left = left - 1 if left is not None else None
+
+
+def behind(directory: Path, after: int | None, *, newest_first: bool) -> Iterator[tuple[Path, Iterator[bytes]]]:
+    """The files in the asked order and the lines of each, from the record behind number `after` on; what stands before it
+    is not read."""
+    for path in _paths(directory, after, newest_first=newest_first):
+        if after is None:
+            yield path, backwards(path) if newest_first else forwards(path)
+        elif newest_first:
+            yield path, backwards(path, first_where(path, lambda end: end.sequence >= after))
+        else:
+            yield path, forwards(path, first_where(path, lambda end: end.sequence > after))
 
 
 def _paths(directory: Path, after: int | None, *, newest_first: bool) -> list[Path]:
@@ -96,41 +97,15 @@ def _paths(directory: Path, after: int | None, *, newest_first: bool) -> list[Pa
     return found[::-1] if newest_first else found
 
 
-def _lines_forwards(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                yield line
-
-
-def _lines_backwards(path: Path) -> Iterator[bytes]:
-    """The lines that end, last first; what follows the last newline is no line yet."""
-    with path.open("rb") as file:
-        position = file.seek(0, 2)
-        held = b""
-        ended = False
-        while position > 0:
-            size = min(_BLOCK, position)
-            position -= size
-            file.seek(position)
-            held, *rest = (file.read(size) + held).split(b"\n")
-            if not ended and rest:
-                rest.pop()
-                ended = True
-            for line in reversed(rest):
-                yield line + b"\n"
-        if held and ended:
-            yield held + b"\n"
-
-
 def moment(when: str | datetime.datetime | None) -> str | None:
     """The moment as records write it, so that the two compare as text. Raises UsageError for a time that is none."""
     if when is None:
         return None
     try:
         moment = datetime.datetime.fromisoformat(when) if isinstance(when, str) else when
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=datetime.UTC)
+        moment = moment.astimezone(datetime.UTC)
+    except (ValueError, OverflowError):
         raise UsageError(f"{when!r} is not a time", hint="Write it as 2026-11-24 or 2026-11-24T09:30:00+00:00.") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
-    return moment.astimezone(datetime.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

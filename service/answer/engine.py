@@ -198,6 +198,7 @@ class AnswerEngine:
             "citations": cited,
             "citations_dropped": citations.dropped,
             "characters": len(text),
+            "paths": list(dict.fromkeys(one.path for one in citations.all())),
             **({"unsupported": unsupported} if unsupported else {}),
         }
 

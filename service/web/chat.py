@@ -116,7 +116,10 @@ def _record_reading(
     """Which turns are withheld; what is shown of the others is in the log before it is shown."""
     gone = shown.withheld(shared.installation, visitor.principal, turns)
     questions = [str(one.answer["audit_id"]) for one in turns if one.number not in gone and one.answer.get("audit_id")]
-    told = {"conversation": opened.id, "questions": questions, "withheld": len(gone), **more}
+    cited = [cite for one in turns if one.number not in gone for cite in one.answer.get("citations", ())]
+    documents, paths = ({str(cite[name]) for cite in cited} for name in ("document", "path"))
+    shown_of = {"documents": sorted(documents), "paths": sorted(paths)}
+    told = {"conversation": opened.id, "questions": questions, "withheld": len(gone), **shown_of, **more}
     shared.installation.audit.append(tag, visitor.principal.id, told)
     return gone
 
