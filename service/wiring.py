@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vectorstore.embedders.interface import Embedder
     from vectorstore.search import Search
     from vectorstore.store import Store
+    from vectorstore.types import Hit
 
 T = TypeVar("T")
 
@@ -173,7 +174,17 @@ class Installation:
         from service.answer.engine import AnswerEngine, AnswerOptions
 
         def permit(principal: Principal) -> AccessScope:
-            return self.policies.scope(principal, Action.RETRIEVE, self.store.access_classes())
+            """What may be retrieved for the principal and shown to a model."""
+            classes = self.store.access_classes()
+            usable = self.policies.scope(principal, Action.MODEL_USE, classes)
+            return self.policies.scope(principal, Action.RETRIEVE, classes).narrowed_to(usable.classes)
+
+        def choose(kb: str | None, hits: Sequence[Hit]) -> Runtime:
+            levels = self.settings.access.classifications
+            # One that settings no longer know counts as the highest: no model sees by a change of names what it may not.
+            heights = [levels.index(name) if name in levels else -1 for name in (hit.passage.classification for hit in hits)]
+            highest = levels[-1] if -1 in heights else levels[max(heights, default=0)]
+            return self.runtimes[self.settings.runtime_for(kb, highest)]
 
         options = self.settings.answer
         with self._making:
@@ -181,7 +192,7 @@ class Installation:
                 permit=permit,
                 search=self.search,
                 fetch=self.store.fetch,
-                runtime=self.runtime,
+                runtime=choose,
                 record=self.audit.append,
                 options=AnswerOptions(
                     options.passages,

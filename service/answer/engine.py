@@ -27,6 +27,9 @@ from vectorstore.types import Hit, Passage, PassageId, SearchResult
 
 Permit = Callable[[Principal], AccessScope]
 Recorder = Callable[[EventTag, str, Mapping[str, Any]], Record]
+Choose = Callable[[str | None, Sequence[Hit]], Runtime]
+"""Which runtime answers from what was found, in one knowledge base or in all."""
+
 Fetch = Callable[[Sequence[PassageId], AccessScope], dict[PassageId, Passage]]
 _NEAREST = 3
 
@@ -64,12 +67,19 @@ class AnswerEngine:
     """Answers questions; its collaborators are what it may do: decide, search, fetch, generate, record."""
 
     def __init__(
-        self, *, permit: Permit, search: Search, fetch: Fetch, runtime: Runtime, record: Recorder, options: AnswerOptions
+        self,
+        *,
+        permit: Permit,
+        search: Search,
+        fetch: Fetch,
+        runtime: Runtime | Choose,
+        record: Recorder,
+        options: AnswerOptions,
     ) -> None:
         self._permit = permit
         self._search = search
         self._fetch = fetch
-        self._runtime = runtime
+        self._choose: Choose = runtime if callable(runtime) else lambda kb, hits: runtime
         self._record = record
         self._options = options
 
@@ -84,14 +94,15 @@ class AnswerEngine:
     ) -> AsyncGenerator[AnswerEvent]:
         """Streams an answer, Done last. Raises AuditUnavailable before the first piece where it cannot be recorded, and
         what the runtime raises; closing the stream cancels the model and is recorded too."""
-        card = await self._runtime.card()
         scope = await anyio.to_thread.run_sync(self._permit, principal)
         count = limit or self._options.passages
         about = await anyio.to_thread.run_sync(standalone, question, history)
         found = await anyio.to_thread.run_sync(lambda: self._search.search(about, scope, limit=count, kb=kb))
         sources = [Source(number, hit.passage, hit.score) for number, hit in enumerate(found.hits, 1)]
         request = AnswerRequest(question, sources, found.weights, history, self._options.sentences, about)
-        request = await self._runtime.fit(request)
+        runtime = self._choose(kb, found.hits)
+        card = await runtime.card()
+        request = await runtime.fit(request)
         asked = await self._asked(question, principal, scope, request, card)
         verdict = judge(about, found.hits, self._options.threshold)
         if isinstance(verdict, Refuse):
@@ -100,7 +111,7 @@ class AnswerEngine:
             yield Done(answer)
             return
         reply = _Reply(Citations(request.sources, mark=self._options.mark_unsupported))
-        async with aclosing(self._spoken(request, scope, principal, asked, reply)) as deltas:
+        async with aclosing(self._spoken(runtime, request, scope, principal, asked, reply)) as deltas:
             async for delta in deltas:
                 yield delta
         if reply.refused and not reply.text:
@@ -113,6 +124,7 @@ class AnswerEngine:
                 model=card.name,
                 passages_left_out=len(found.hits) - len(request.sources),
                 audit_id=asked.id,
+                runtime=card.runtime,
                 nearest=_nearest(found.hits) if reply.refused else (),
                 cut_off=reply.end.reason == "length",
                 unsupported=reply.citations.unsupported(),
@@ -120,13 +132,19 @@ class AnswerEngine:
         )
 
     async def _spoken(
-        self, request: AnswerRequest, scope: AccessScope, principal: Principal, asked: Record, reply: _Reply
+        self,
+        runtime: Runtime,
+        request: AnswerRequest,
+        scope: AccessScope,
+        principal: Principal,
+        asked: Record,
+        reply: _Reply,
     ) -> AsyncGenerator[Delta]:
         """What the runtime says, each piece held against its sources; however it ends, the log says how."""
         try:
-            async with aclosing(self._runtime.stream(request)) as pieces:  # type: ignore[type-var]
+            async with aclosing(runtime.stream(request)) as pieces:  # type: ignore[type-var]
                 async for piece in pieces:
-                    self._still_permitted(request.sources, scope, principal)
+                    await anyio.to_thread.run_sync(self._still_permitted, request.sources, scope, principal)
                     if isinstance(piece, End):
                         reply.end = piece
                     elif text := await self._shown(piece, reply.citations, first=not reply.text):
@@ -170,7 +188,7 @@ class AnswerEngine:
 
     async def _refusal(self, principal: Principal, asked: Record, found: SearchResult, card: ModelCard, reason: str) -> Answer:
         await self._recorded(EventTag.QUESTION_REFUSED, principal, {"question": asked.id, "reason": reason})
-        return Answer(REFUSAL, True, (), card.name, 0, asked.id, _nearest(found.hits))
+        return Answer(REFUSAL, True, (), card.name, 0, asked.id, card.runtime, _nearest(found.hits))
 
     def _still_permitted(self, sources: Sequence[Source], scope: AccessScope, principal: Principal) -> None:
         """Raises where a source was removed or relabelled since it was found: its text must not leave any more."""

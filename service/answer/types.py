@@ -49,6 +49,7 @@ class Answer:
     model: str
     passages_left_out: int
     audit_id: str
+    runtime: str = ""
     nearest: tuple[Nearest, ...] = ()
     cut_off: bool = False
     unsupported: tuple[str, ...] = ()

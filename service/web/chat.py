@@ -163,9 +163,8 @@ async def _events(
                 if isinstance(event, Delta):
                     yield _event("delta", {"text": event.text})
                 else:
-                    card = await shared.installation.runtime.card()
-                    form = "quotes" if card.runtime == "extractive" else "markdown"
-                    answer = {**event.answer.to_json(), "form": form, "runtime": card.runtime}
+                    form = "quotes" if event.answer.runtime == "extractive" else "markdown"
+                    answer = {**event.answer.to_json(), "form": form}
                     outcome = "refused" if event.answer.refused else "answered"
     except InhouseError as error:
         outcome = "failed"
