@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -15,7 +15,7 @@ from policies.access.verdict import Deny
 from policies.audit.events import EventTag
 from policies.audit.query import moment, record, records
 from policies.audit.records import Record
-from policies.audit.verify import verify
+from policies.audit.verify import Verification, verify
 from policies.errors import AccessDenied, AuditBroken, AuditUnavailable, UsageError
 from policies.identity import Principal
 from service.operations.registry import Emit, Operation, Result
@@ -89,14 +89,20 @@ def show(installation: Installation, request: OneRecord, emit: Emit, stop: threa
 def check(installation: Installation, request: VerifyLog, emit: Emit, stop: threading.Event) -> Result:
     """What was checked. Raises AuditBroken naming the first bad record, whether or not such a log can still be written."""
     principal = _reader(installation, request.as_person)
+    return {"verification": asdict(verified(installation, principal, request.expected))}
+
+
+def verified(installation: Installation, principal: Principal, expected: Collection[str] = ()) -> Verification:
+    """Checks the whole log for a principal who may read it; what was found is recorded too. Raises AuditBroken."""
     try:
-        found = verify(installation.directory / "audit", expected=request.expected)
+        found = verify(installation.directory / "audit", expected=expected)
     except AuditBroken:
         with suppress(AuditUnavailable):
-            _recorded(installation, principal, {"what": "verify"})
+            _recorded(installation, principal, {"what": "verify", "outcome": "broken"})
         raise
-    _recorded(installation, principal, {"what": "verify"})
-    return {"verification": asdict(found)}
+    told = {"what": "verify", "outcome": "verified", "records": found.records, "head": found.head}
+    _recorded(installation, principal, told)
+    return found
 
 
 def described(found: Record) -> Result:

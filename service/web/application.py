@@ -9,7 +9,7 @@ from fastapi.responses import Response
 
 from policies.errors import NotFoundError
 from service.api.application import create_app
-from service.web import chat, sign_in, sources
+from service.web import audit, chat, sign_in, sources
 from service.wiring import Installation
 
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -32,6 +32,6 @@ def create_site(installation: Installation) -> FastAPI:
         body, kind = kept[name]
         return Response(body, media_type=kind, headers={"cache-control": "no-cache"})
 
-    for room in (sign_in, chat, sources):
+    for room in (sign_in, chat, sources, audit):
         app.include_router(room.router)
     return app

@@ -36,6 +36,8 @@ def desk_page(template: str, desk: str, visitor: Visitor, /, **values: Any) -> H
     """A page with the head that every desk has: the desks that the visitor's roles open, and the way out."""
     names = texts()["nav"]
     desks = [("/", names["chat"])]
+    if visitor.may_audit:
+        desks.append(("/audit", names["audit"]))
     return page(template, visitor=visitor, desk=desk, desks=desks, **values)
 
 

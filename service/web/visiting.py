@@ -11,6 +11,8 @@ import anyio.to_thread
 from fastapi import Depends, Request
 from fastapi.responses import Response
 
+from policies.access.actions import Action
+from policies.access.verdict import Allow
 from policies.errors import AccessDenied
 from policies.identity import Principal
 from policies.sessions import Session, csrf_token
@@ -23,19 +25,26 @@ _PLAIN, _SECURE = "inhouse_session", "__Host-inhouse_session"
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """A signed-in person; `csrf` is what the pages of this session send along."""
+    """A signed-in person; `csrf` is what the pages of this session send along, `may_audit` whether policy lets them read
+    the log."""
 
     principal: Principal
     session: Session
     csrf: str
+    may_audit: bool = False
 
 
 async def visiting(request: Request) -> Visitor:
     """The visitor of this request; raises AuthenticationRequired."""
     secrets = session_secrets(request)
-    sessions = state_of(request).installation.sessions
-    session, principal = await anyio.to_thread.run_sync(visitor_of, secrets, sessions)
-    return Visitor(principal, session, csrf_token(secrets[0]))
+    installation = state_of(request).installation
+
+    def known() -> Visitor:
+        session, principal = visitor_of(secrets, installation.sessions)
+        verdict = installation.policies.decide(principal, Action.AUDIT_READ, None)
+        return Visitor(principal, session, csrf_token(secrets[0]), isinstance(verdict, Allow))
+
+    return await anyio.to_thread.run_sync(known)
 
 
 async def acting(request: Request) -> Visitor:

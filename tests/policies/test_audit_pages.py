@@ -6,7 +6,7 @@ import datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.audit import log as log_module
@@ -98,6 +98,7 @@ def test_a_record_whose_clock_was_hours_off_is_found(tmp_path: Path, monkeypatch
     assert numbers(page(tmp_path, early).records) == [6, 5]
 
 
+@settings(max_examples=40)
 @given(st.lists(st.integers(1, 200), min_size=1, max_size=30), st.integers(0, 32), st.binary(max_size=5))
 def test_the_middle_of_a_file_is_found_as_by_reading_all_of_it(
     tmp_path_factory: pytest.TempPathFactory, lengths: list[int], number: int, torn: bytes
