@@ -125,6 +125,7 @@ class AnswerEngine:
                 passages_left_out=len(found.hits) - len(request.sources),
                 audit_id=asked.id,
                 runtime=card.runtime,
+                passages=len(request.sources),
                 nearest=_nearest(found.hits) if reply.refused else (),
                 cut_off=reply.end.reason == "length",
                 unsupported=reply.citations.unsupported(),
@@ -188,7 +189,7 @@ class AnswerEngine:
 
     async def _refusal(self, principal: Principal, asked: Record, found: SearchResult, card: ModelCard, reason: str) -> Answer:
         await self._recorded(EventTag.QUESTION_REFUSED, principal, {"question": asked.id, "reason": reason})
-        return Answer(REFUSAL, True, (), card.name, 0, asked.id, card.runtime, _nearest(found.hits))
+        return Answer(REFUSAL, True, (), card.name, 0, asked.id, card.runtime, len(found.hits), _nearest(found.hits))
 
     def _still_permitted(self, sources: Sequence[Source], scope: AccessScope, principal: Principal) -> None:
         """Raises where a source was removed or relabelled since it was found: its text must not leave any more."""

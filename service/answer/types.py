@@ -40,8 +40,9 @@ class Nearest:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A whole answer. `refused` says that the documents do not answer; then `nearest` may help on. `cut_off` says that the
-    model reached its limit. `passages_left_out` counts retrieved passages that the model's context could not hold;
-    `unsupported` holds the model's sentences that its sources do not support, each with the reason in brackets."""
+    model reached its limit. `passages` counts those that it was made from, `passages_left_out` those that the
+    model's context could not hold; `unsupported` holds the model's sentences that its sources do not support, each with the
+    reason in brackets."""
 
     answer: str
     refused: bool
@@ -50,6 +51,7 @@ class Answer:
     passages_left_out: int
     audit_id: str
     runtime: str = ""
+    passages: int = 0
     nearest: tuple[Nearest, ...] = ()
     cut_off: bool = False
     unsupported: tuple[str, ...] = ()

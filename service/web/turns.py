@@ -29,6 +29,7 @@ _NOTHING: Mapping[str, Any] = {
     "hint": "",
     "model": "",
     "nearest": (),
+    "passages": 0,
     "passages_left_out": 0,
     "unsupported": (),
 }

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -53,19 +54,41 @@ class Watched:
         return self.page.locator(".turn").nth(before)
 
 
+MODEL = """
+[models.also.slow]
+kind = "ollama"
+model = "tiny"
+url = "{url}"
+
+[[models.rules]]
+kb = "board"
+use = "slow"
+"""
+
+
+@pytest.fixture(scope="session")
+def slow_model(model_double: ModuleType) -> Iterator[tuple[str, Any]]:
+    """A model server, and its behaviour, which each test sets."""
+    behaviour = model_double.Behaviour(text=["The board **plans** to buy Tannhof Optics for 48 million euros in June [1]."])
+    with model_double.ollama_server(None, behaviour) as url:
+        yield url, behaviour
+
+
 @pytest.fixture(scope="session")
 def site(
     make_indexed: Callable[[Path], tuple[Path, Path, dict[str, str]]],
     inhouse: Callable[..., Any],
     start_service: Callable[..., Any],
+    slow_model: tuple[str, Any],
     repository: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:
-    """A service over the usual documents, a PDF of several pages, and a hostile one."""
+    """A service over the usual documents, a PDF of several pages, and a hostile one. A model answers from `board`."""
     data, folder, keys = make_indexed(tmp_path_factory.mktemp("w"))
     shutil.copy(repository / "examples" / "documents" / "people" / "travel-safety.pdf", folder / "travel-safety.pdf")
     (folder / "parking.md").write_text(HOSTILE, encoding="utf-8")
     assert inhouse(data, "ingest", str(folder)).returncode == 0
+    (data / "inhouse.toml").write_text(MODEL.format(url=slow_model[0]), encoding="utf-8")
     with start_service(data, keys) as running:
         yield running
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 LEAVE = "How many days of annual leave do staff have?"
+MERGER = "For how much does the board plan to buy Tannhof Optics?"
 INSURER = "Who is the insurer for business trips?"
 
 
@@ -42,6 +43,36 @@ def test_the_page_of_a_pdf_is_shown_as_a_picture_with_the_words_marked(open_page
     assert drawn.value.status == 200
     assert int(drawn.value.headers["x-marked-words"]) >= 5
     watched.until("document.querySelector('#page-picture').naturalWidth > 500")
+
+
+def test_a_model_s_words_are_markdown_and_its_answer_can_be_stopped(
+    site: Any, slow_model: tuple[str, Any], open_page: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = open_page("dora")
+    page = watched.page
+
+    def wait_for_event(tag: str) -> None:
+        for _ in range(100):
+            if tag in (last := site.inhouse("audit", "list", "--actor", "dora", "--limit", "1").stdout):
+                return
+            page.wait_for_timeout(50)
+        raise AssertionError(f"{tag} did not come: {last}")
+
+    page.select_option("#kb", "board")
+    turn = watched.ask(MERGER)
+    assert turn.locator(".text strong").inner_text() == "plans"
+    assert "confidential" in turn.locator(".facts").inner_text()
+    monkeypatch.setattr(slow_model[1], "slow_load", 8)
+    page.fill("#question", "When does the board buy it?")
+    page.press("#question", "Enter")
+    wait_for_event("question:asked")
+    page.locator("#stop").click()
+    page.wait_for_selector("text=Stopped before the answer was complete.")
+    wait_for_event("question:cancelled")
+    page.reload()
+    assert page.locator(".turn.stopped").count() == 1
+    monkeypatch.setattr(slow_model[1], "slow_load", 0)
+    assert "48 million" in watched.ask("Which price does the board plan to pay for Tannhof Optics?").inner_text()
 
 
 def test_a_conversation_is_renamed_exported_found_and_deleted(open_page: Callable[..., Any]) -> None:
