@@ -9,7 +9,8 @@ from fastapi.responses import Response
 
 from policies.errors import NotFoundError
 from service.api.application import create_app
-from service.web import audit, chat, sign_in, sources
+from service.web import audit, changes, chat, documents, notes, runs, sign_in, sources
+from service.web.background import Background
 from service.wiring import Installation
 
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -32,6 +33,7 @@ def create_site(installation: Installation) -> FastAPI:
         body, kind = kept[name]
         return Response(body, media_type=kind, headers={"cache-control": "no-cache"})
 
-    for room in (sign_in, chat, sources, audit):
+    app.state.background = Background()
+    for room in (sign_in, chat, sources, runs, notes, changes, documents, audit):
         app.include_router(room.router)
     return app

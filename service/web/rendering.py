@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from policies.identity import Role
 from service.web.visiting import Visitor
 
 CONTENT_SECURITY_POLICY = (
@@ -36,6 +37,8 @@ def desk_page(template: str, desk: str, visitor: Visitor, /, **values: Any) -> H
     """A page with the head that every desk has: the desks that the visitor's roles open, and the way out."""
     names = texts()["nav"]
     desks = [("/", names["chat"])]
+    if Role.STEWARD in visitor.principal.roles:
+        desks.append(("/documents", names["documents"]))
     if visitor.may_audit:
         desks.append(("/audit", names["audit"]))
     return page(template, visitor=visitor, desk=desk, desks=desks, **values)

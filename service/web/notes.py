@@ -1,0 +1,76 @@
+"""The stewards' list: what people said of answers, and what they miss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import anyio.to_thread
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict
+
+from policies.errors import NotFoundError
+from policies.identity import Principal
+from service.conversations.store import Feedback
+from service.web.stewards import ActingSteward, listed, shown, steward_page
+from service.web.turns import withheld
+from service.web.visiting import Shared, Visitor
+from service.wiring import Installation
+
+router = APIRouter(tags=["pages"], include_in_schema=False)
+
+
+class Settled(BaseModel):
+    """Whether a note is done."""
+
+    model_config = ConfigDict(extra="forbid")
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A note and the question that it is about, where the person still keeps it and the steward may read what its answer
+    rests on."""
+
+    note: Feedback
+    question: str | None
+
+
+@router.get("/documents/notes")
+async def notes(request: Request, shared: Shared) -> Response:
+    """The notes of the steward's knowledge bases and those that name none; what is open first, then the newest."""
+
+    def make(visitor: Visitor) -> Response:
+        installation, principal = shared.installation, visitor.principal
+        found = [one for one in installation.conversations.feedback() if _concerns(installation, principal, one)]
+        found.sort(key=lambda one: one.done)
+        told = [Note(one, _question(installation, principal, one)) for one in found]
+        return shown("notes.html", "notes", visitor, notes=told)
+
+    return await steward_page(request, make)
+
+
+@router.post("/web/documents/notes/{note}")
+async def settle(note: str, body: Settled, visitor: ActingSteward, shared: Shared) -> Response:
+    """Marks a note as done, or as open again."""
+
+    def change() -> None:
+        store = shared.installation.conversations
+        if not _concerns(shared.installation, visitor.principal, store.note(note)):
+            raise NotFoundError(f"there is no note {note!r}", hint="The list shows those that are there.")
+        store.settle(note, done=body.done)
+
+    await anyio.to_thread.run_sync(change)
+    return JSONResponse({"next": "/documents/notes"})
+
+
+def _concerns(installation: Installation, principal: Principal, note: Feedback) -> bool:
+    known = listed(installation, principal).classes
+    return note.kb is None or any(one.kb == note.kb for one in installation.store.access_classes() if one.id in known)
+
+
+def _question(installation: Installation, principal: Principal, note: Feedback) -> str | None:
+    turn = installation.conversations.asked(note.person, note.question)
+    if turn is None or withheld(installation, principal, [turn]):
+        return None
+    return turn.question

@@ -1,0 +1,174 @@
+"""The documents desk's runs of ingest and its quarantine: what came of them, and once more."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict
+
+from ingest.report import RunReport
+from ingest.runs import QuarantineEntry
+from policies.errors import NotFoundError
+from policies.identity import Principal
+from service.api.state import State
+from service.operations.ingest import IngestFolder, ingested
+from service.operations.quarantine import meaning, retried
+from service.web.background import Background
+from service.web.stewards import ActingSteward, Steward, require_tended, shown, steward_page, tends
+from service.web.visiting import Shared, Visitor
+from service.wiring import Installation
+
+router = APIRouter(tags=["pages"], include_in_schema=False)
+_RUNS = 200
+_SHOWN_RUNS = 50
+_SHOWN_ENTRIES = 500
+
+
+class Again(BaseModel):
+    """The id of a run whose source is to be ingested again."""
+
+    model_config = ConfigDict(extra="forbid")
+    run: str
+
+
+class Retry(BaseModel):
+    """The id of an entry, or None for every one that the steward sees."""
+
+    model_config = ConfigDict(extra="forbid")
+    entry: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is in quarantine, and what its reason means in words."""
+
+    entry: QuarantineEntry
+    meaning: str
+
+
+@router.get("/documents/runs")
+async def runs(request: Request, shared: Shared) -> Response:
+    """The reports of runs over the steward's sources, the newest first."""
+
+    def make(visitor: Visitor) -> Response:
+        reports = _reports(shared.installation, visitor.principal)
+        newest = {one.source: one for one in reversed(reports)}
+        return shown(
+            "runs.html",
+            "runs",
+            visitor,
+            sources=sorted(newest.values(), key=lambda one: one.source),
+            reports=reports[:_SHOWN_RUNS],
+            busy=_busy(request, shared),
+        )
+
+    return await steward_page(request, make)
+
+
+def _reports(installation: Installation, principal: Principal) -> list[RunReport]:
+    @cache
+    def tended(source: str) -> bool:
+        return tends(installation, principal, source)
+
+    return [one for one in installation.runs.runs(limit=_RUNS) if tended(one.source)]
+
+
+@router.get("/web/documents/progress")
+async def progress(visitor: Steward, request: Request, shared: Shared) -> Response:
+    """Whether a run is on, how far it is where its source is the steward's, and what went wrong with what they began."""
+
+    def read() -> dict[str, Any]:
+        installation = shared.installation
+        newest = next((one for one in installation.runs.runs(limit=1) if one.outcome == "running"), None)
+        far = installation.runs.progress
+        told: dict[str, Any] = {"busy": _busy(request, shared), "run": None, "progress": None}
+        if newest is not None and tends(installation, visitor.principal, newest.source):
+            told |= {"run": newest.id, "progress": far and {name: far[name] for name in ("files", "of", "passages", "share")}}
+        return told
+
+    told = await anyio.to_thread.run_sync(read)
+    return JSONResponse({**told, "problem": _background(request).problem(visitor.principal.id)})
+
+
+@router.post("/web/documents/runs")
+async def again(body: Again, visitor: ActingSteward, request: Request, shared: Shared) -> Response:
+    """Ingests the source of an earlier run again; it goes on after this is answered. No other place of the server can be
+    named here."""
+    installation, principal = shared.installation, visitor.principal
+
+    def source() -> str:
+        found = installation.runs.run(body.run).source
+        require_tended(installation, principal, found)
+        return found
+
+    folder = Path(await anyio.to_thread.run_sync(source))
+
+    def work(stop: threading.Event) -> None:
+        ingested(installation, principal, IngestFolder(folder=folder), lambda event: None, stop)
+
+    await _background(request).begin(principal.id, work)
+    return JSONResponse({"next": "/documents/runs"}, 202)
+
+
+@router.get("/documents/quarantine")
+async def quarantine(request: Request, shared: Shared) -> Response:
+    """What could not be indexed of the steward's sources, and why."""
+
+    def make(visitor: Visitor) -> Response:
+        entries = _entries(shared.installation, visitor.principal)
+        return shown(
+            "quarantine.html",
+            "quarantine",
+            visitor,
+            entries=[Entry(one, meaning(one.reason)) for one in entries[:_SHOWN_ENTRIES]],
+            count=len(entries),
+            busy=_busy(request, shared),
+        )
+
+    return await steward_page(request, make)
+
+
+@router.post("/web/documents/quarantine")
+async def retry(body: Retry, visitor: ActingSteward, request: Request, shared: Shared) -> Response:
+    """Tries one entry again, or all that the steward sees; it goes on after this is answered."""
+    installation, principal = shared.installation, visitor.principal
+
+    def chosen() -> list[QuarantineEntry]:
+        entries = _entries(installation, principal)
+        found = [one for one in entries if body.entry in (None, one.id)]
+        if body.entry is not None and not found:
+            raise NotFoundError(f"there is nothing in quarantine under {body.entry!r}", hint="Load the page again.")
+        return found
+
+    entries = await anyio.to_thread.run_sync(chosen)
+
+    def work(stop: threading.Event) -> None:
+        retried(installation, principal, entries, None, lambda event: None, stop)
+
+    await _background(request).begin(principal.id, work)
+    return JSONResponse({"next": "/documents/quarantine"}, 202)
+
+
+def _entries(installation: Installation, principal: Principal) -> list[QuarantineEntry]:
+    @cache
+    def tended(source: str) -> bool:
+        return tends(installation, principal, source)
+
+    return [one for one in installation.runs.quarantine() if tended(one.source)]
+
+
+def _busy(request: Request, shared: State) -> bool:
+    return shared.installation.ingest_lock.locked() or _background(request).busy
+
+
+def _background(request: Request) -> Background:
+    found = request.app.state.background
+    assert isinstance(found, Background)
+    return found

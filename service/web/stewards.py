@@ -1,0 +1,95 @@
+"""What the pages of the documents desk share: who may see them, and which documents and sources they show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio.to_thread
+from fastapi import Depends, HTTPException, Request
+from fastapi.responses import Response
+
+from ingest.labelling import FILE_NAME, LabelRules
+from policies.access.actions import Action
+from policies.access.scope import AccessScope
+from policies.access.verdict import Allow
+from policies.errors import AccessDenied, AuthenticationRequired, InhouseError, UsageError
+from policies.identity import Principal, Role
+from policies.labels import AccessClass
+from service.operations.documents import scope_for
+from service.web.rendering import desk_page, page, texts
+from service.web.sign_in import to_sign_in
+from service.web.visiting import Visitor, acting, visiting
+from service.wiring import Installation
+
+_PLACES = ("documents", "runs", "quarantine", "notes")
+
+
+async def steward(request: Request) -> Visitor:
+    """The steward of this request. For anybody else the path is one that is not there."""
+    visitor = await visiting(request)
+    if Role.STEWARD not in visitor.principal.roles:
+        raise HTTPException(404)
+    return visitor
+
+
+async def acting_steward(request: Request) -> Visitor:
+    """The steward of a request that changes something; raises AccessDenied as `acting` does."""
+    await steward(request)
+    return await acting(request)
+
+
+async def steward_page(request: Request, make: Callable[[Visitor], Response]) -> Response:
+    """A page for a steward: to the sign-in for who is not signed in, what went wrong as a page too."""
+    try:
+        visitor = await steward(request)
+    except AuthenticationRequired:
+        return to_sign_in()
+    try:
+        return await anyio.to_thread.run_sync(partial(make, visitor))
+    except InhouseError as error:
+        return page("problem.html", error.http_status, message=error.message, hint=error.hint)
+
+
+def shown(template: str, place: str, visitor: Visitor, /, **values: Any) -> Response:
+    """A page of the desk; `place` is the one among its lists that it belongs to."""
+    names = texts()["documents"]["places"]
+    places = [("/documents" if one == "documents" else f"/documents/{one}", names[one], one == place) for one in _PLACES]
+    return desk_page(template, "/documents", visitor, places=places, **values)
+
+
+def listed(installation: Installation, principal: Principal) -> AccessScope:
+    """The classes whose documents a steward sees in lists: what they may retrieve, and what they may label. Of what they
+    may label alone they see the labels and counts, and neither a title, which came out of the text, nor text."""
+    readable = scope_for(installation, principal, Action.RETRIEVE)
+    labelled = scope_for(installation, principal, Action.LABEL)
+    return AccessScope(principal.id, readable.classes | labelled.classes, readable.policy_hash)
+
+
+def may(installation: Installation, principal: Principal, action: Action, classes: Iterable[AccessClass | None]) -> bool:
+    """Whether the principal may do that on every one of the classes."""
+    return all(isinstance(installation.policies.decide(principal, action, one), Allow) for one in classes)
+
+
+def tends(installation: Installation, principal: Principal, source: str) -> bool:
+    """Whether the source is the steward's to ingest: policy lets them put in what its labels can give, and label what the
+    index has of it. Where neither tells anything, it is nobody's."""
+    there = installation.store.classes_of(source)
+    try:
+        given = LabelRules.load(Path(source) / FILE_NAME, installation.settings.access.classifications).classes()
+    except UsageError:
+        given = []
+    allowed = may(installation, principal, Action.INGEST, [None, *given]) and may(installation, principal, Action.LABEL, there)
+    return allowed and bool(there or given)
+
+
+def require_tended(installation: Installation, principal: Principal, source: str) -> None:
+    """Raises AccessDenied for a source that is not the steward's."""
+    if not tends(installation, principal, source):
+        raise AccessDenied("this source is not yours to ingest", hint="A steward of all that is in it may.")
+
+
+Steward = Annotated[Visitor, Depends(steward)]
+ActingSteward = Annotated[Visitor, Depends(acting_steward)]

@@ -1,0 +1,161 @@
+"""The documents desk in a real browser: a steward goes through it, by mouse and by keyboard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.operations.run import run
+
+LEAVE = "How many days of annual leave do staff have?"
+STEWARD = {"id": "sten", "name": "Sten", "clearance": "confidential", "groups": ["directors"], "roles": ["user", "steward"]}
+
+
+@pytest.fixture(scope="module")
+def folder(site: Any) -> Path:
+    """The folder of the site's documents, which a steward named `sten` looks after."""
+    run(site.data, "people.add", STEWARD)
+    return Path(run(site.data, "runs", {"limit": 1})["runs"][0]["source"])
+
+
+def run_again(watched: Any) -> str:
+    """Ingests the source again by its button, waits for the new report, and returns it."""
+    watched.page.goto(watched.page.url.split("/documents")[0].rstrip("/") + "/documents/runs")
+    newest = "document.querySelector('.report')?.textContent"
+    before = watched.page.evaluate(newest)
+    watched.page.get_by_role("button", name="Ingest again").click()
+    watched.until(f"before => {newest} !== before && !document.querySelector('.again').disabled", before)
+    return str(watched.page.locator(".report").first.inner_text())
+
+
+def test_a_steward_finds_a_document_and_sees_its_passages_beside_the_original(
+    folder: Path, open_page: Callable[..., Any]
+) -> None:
+    page = open_page("sten").page
+    page.get_by_role("link", name="Documents").click()
+    page.locator("#chosen tbody tr").first.wait_for()
+    assert "Merger" in page.locator("#chosen").inner_text()
+    page.get_by_label("Knowledge base").select_option("handbook")
+    page.get_by_role("button", name="Show", exact=True).click()
+    page.wait_for_url("**kb=handbook**")
+    assert "Merger" not in page.locator("#chosen").inner_text()
+    page.get_by_label("Search titles, paths and text").fill("hotels taxis")
+    page.keyboard.press("Enter")
+    page.locator(".hits a").first.click()
+    page.wait_for_url("**/documents/doc-*")
+    assert "Hotels are paid up to 140 euros a night." in page.locator("mark").inner_text()
+    assert "Travel" in page.locator(".pair .passage").first.inner_text()
+
+
+def test_a_hostile_document_is_plain_text_on_the_desk_too(folder: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page("sten").page
+    page.goto(page.url + "documents?search=visitors+park")
+    page.locator(".hits a").first.click()
+    page.wait_for_url("**/documents/doc-*")
+    assert "<script>" in page.locator("mark").first.inner_text()
+    assert page.locator("#main img, #main script, #main [style], .passage :not(mark)").count() == 0
+    assert "owned" not in page.title()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_source_is_ingested_again_and_the_quarantine_tells_why_and_tries_again(
+    folder: Path, open_page: Callable[..., Any]
+) -> None:
+    watched = open_page("sten")
+    page = watched.page
+    broken = folder / "broken.pdf"
+    broken.write_bytes(b"%PDF-1.4 nothing of it")
+    try:
+        assert "in quarantine 1" in run_again(watched)
+        page.get_by_role("link", name="Quarantine").click()
+        page.wait_for_url("**/quarantine")
+        assert "not a whole file of its kind" in page.locator("#changing").inner_text()
+    finally:
+        broken.unlink()
+    page.get_by_role("button", name="Try again: broken.pdf").click()
+    page.wait_for_selector("text=Nothing of your sources is in quarantine")
+    assert page.locator("#problem").inner_text() == ""
+
+
+def test_what_is_relabelled_and_removed_is_previewed_and_comes_back_with_the_next_ingest(
+    folder: Path, open_page: Callable[..., Any]
+) -> None:
+    watched = open_page("sten")
+    page = watched.page
+    page.goto(page.url + "documents")
+    page.get_by_role("button", name="Relabel").click()
+    assert "Choose documents" in page.locator("#problem").inner_text()
+    page.get_by_label("Choose Travel", exact=True).check()
+    page.get_by_role("button", name="Relabel").click()
+    page.get_by_label("Groups, parted by commas").fill("directors")
+    page.get_by_role("button", name="Show who gains or loses").click()
+    page.wait_for_url("**groups=directors**")
+    assert page.locator(".effects tr", has_text="ana").locator("td").last.inner_text() == "1"
+    page.locator("form.change button").click()
+    page.wait_for_url("**/documents")
+    assert "directors" in page.locator("#chosen tr", has_text="travel.md").inner_text()
+    page.get_by_label("Choose Travel", exact=True).check()
+    page.get_by_role("button", name="Remove").click()
+    page.wait_for_url("**/remove?**")
+    assert page.locator(".effects tr", has_text="ana").count() == 0
+    page.locator("form.change button").click()
+    page.wait_for_url("**/documents")
+    assert "travel.md" not in page.locator("#chosen").inner_text()
+    assert "added 1" in run_again(watched)
+
+
+def test_the_desk_is_used_by_keyboard_and_a_note_is_marked_as_done(folder: Path, open_page: Callable[..., Any]) -> None:
+    watched = open_page("sten")
+    page = watched.page
+    keys = page.keyboard
+
+    def tab_to(selector: str, *, back: bool = False) -> None:
+        for _ in range(60):
+            if page.evaluate("selector => document.activeElement?.matches(selector)", selector):
+                return
+            keys.press("Shift+Tab" if back else "Tab")
+        raise AssertionError(f"Tab does not reach {selector}")
+
+    turn = watched.ask(LEAVE)
+    turn.get_by_role("button", name="Wrong").click()
+    page.locator("dialog textarea").fill("It is 31.")
+    page.locator("dialog .primary").click()
+    page.wait_for_selector('.judge[aria-pressed="true"]')
+    tab_to('.top a[href="/documents"]', back=True)
+    keys.press("Enter")
+    page.wait_for_url("**/documents")
+    tab_to(".skip")
+    keys.press("Enter")
+    tab_to('.places a[href="/documents/notes"]')
+    keys.press("Enter")
+    page.wait_for_url("**/notes")
+    note = page.locator(".report", has_text="It is 31.").first
+    assert LEAVE in note.inner_text()
+    identifier = note.get_attribute("id")
+    tab_to(f"#{identifier} .settle")
+    keys.press("Enter")
+    page.wait_for_selector(f"#{identifier}.done")
+    # Where a person was, they are still.
+    watched.until("note => document.activeElement.dataset.note === note", identifier)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(320, "dark"), (1280, "light")])
+def test_axe_finds_no_violation_on_the_desk(folder: Path, open_page: Callable[..., Any], width: int, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs the development packages").Axe()
+    page = open_page("sten", viewport={"width": width, "height": 800}, color_scheme=scheme).page
+    start = page.url
+
+    def check(path: str) -> None:
+        page.goto(start + path)
+        violations = axe.run(page).response["violations"]
+        assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in violations] == [], path
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+
+    check("documents?search=travel")
+    document = page.locator("#chosen input").first.get_attribute("value")
+    label = "kb=handbook&classification=internal&groups=directors&owner=hr"
+    for path in (f"/{document}", "/runs", "/notes", f"/relabel?id={document}&{label}"):
+        check("documents" + path)

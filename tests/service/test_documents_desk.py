@@ -1,0 +1,339 @@
+"""The documents desk over HTTP: whom it is there for, what a steward sees of each document, and what they may change."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from service.operations.run import run
+
+LABELS = """
+[[rule]]
+glob = "*.md"
+kb = "desk"
+classification = "internal"
+groups = ["everyone"]
+owner = "hr"
+
+[[rule]]
+glob = "*.pdf"
+kb = "desk"
+classification = "internal"
+groups = ["everyone"]
+owner = "hr"
+"""
+PATHS = ("/documents", "/documents/runs", "/documents/quarantine", "/documents/notes", "/documents/remove?id=x", "/documents/x")
+LEAVE = "How many days of annual leave do staff have?"
+MERGER = "For how much does the board plan to buy Tannhof Optics?"
+
+
+@dataclass
+class Browser:
+    """A signed-in browser without a window."""
+
+    client: httpx2.Client
+    csrf: str
+
+    def get(self, path: str) -> str:
+        response = self.client.get(path)
+        assert response.status_code == 200, (path, response.text)
+        return response.text
+
+    def send(self, path: str, body: Any) -> httpx2.Response:
+        return self.client.post(path, json=body, headers={"x-csrf-token": self.csrf})
+
+    def settled(self) -> str:
+        """Waits until no run is on; what went wrong with what this person began."""
+        for _ in range(600):
+            told = self.client.get("/web/documents/progress").json()
+            if not told["busy"]:
+                return str(told["problem"])
+            time.sleep(0.05)
+        raise AssertionError("the run does not end")
+
+
+@pytest.fixture(scope="module")
+def source(service: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A source of its own, which only has what every steward may label; gone again at the end."""
+    folder = tmp_path_factory.mktemp("desk") / "handbooks"
+    folder.mkdir()
+    (folder / "labels.toml").write_text(LABELS, encoding="utf-8")
+    hostile = "# Keys\n\nKeys are at the porter's lodge <script>alert(1)</script> until 8 in the evening.\n"
+    (folder / "keys.md").write_text(hostile, encoding="utf-8")
+    (folder / "quokka.md").write_text("# Wombat rooms\n\nThe small rooms are booked by telephone.\n", encoding="utf-8")
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.4 nothing of it")
+    for person, roles in (("stella", ["user", "steward"]), ("labella", ["steward"])):
+        run(service.data, "people.add", {"id": person, "name": person.title(), "clearance": "internal", "roles": roles})
+    run(service.data, "ingest", {"folder": str(folder)})
+    yield folder
+    there = run(service.data, "documents.list", {"kb": "desk"})["documents"]
+    there += run(service.data, "documents.list", {"kb": "elsewhere"})["documents"]
+    if there:
+        run(service.data, "documents.remove", {"ids": [one["id"] for one in there]})
+
+
+@pytest.fixture(scope="module")
+def browser(service: Any, source: Path) -> Iterator[Callable[[str], Browser]]:
+    """Signs a person in, once for the module."""
+    made: dict[str, Browser] = {}
+
+    def make(person: str) -> Browser:
+        if person not in made:
+            client = httpx2.Client(base_url=service.url, trust_env=False, timeout=60, follow_redirects=False)
+            code = run(service.data, "people.link", {"id": person})["url"].partition("#")[2]
+            assert client.post("/web/sign-in", json={"credential": code}).status_code == 200
+            found = re.search(r'name="csrf" content="([0-9a-f]+)"', client.get("/").text)
+            assert found is not None
+            made[person] = Browser(client, found.group(1))
+        return made[person]
+
+    yield make
+    for one in made.values():
+        one.client.close()
+
+
+def document(service: Any, path: str) -> dict[str, Any]:
+    """A document of the whole index, by its path."""
+    listed = run(service.data, "documents.list", {})["documents"]
+    return next(one for one in listed if one["path"] == path)
+
+
+def events(service: Any, tag: str) -> list[dict[str, Any]]:
+    """The newest records of an event, newest first."""
+    found: list[dict[str, Any]] = []
+    run(service.data, "audit.list", {"tag": tag, "limit": 10}, emit=lambda event: found.append(dict(event["record"])))
+    return found
+
+
+def test_for_who_is_no_steward_the_desk_is_not_there(service: Any, browser: Callable[[str], Browser]) -> None:
+    absent = browser("ana").client.get("/no-such-page")
+    for person in ("ana", "root"):
+        ana = browser(person)
+        assert 'href="/documents"' not in ana.get("/")
+        for path in (*PATHS, "/web/documents/progress"):
+            response = ana.client.get(path)
+            assert (response.status_code, response.text) == (404, absent.text), (person, path)
+        for path in ("runs", "quarantine", "remove", "relabel", "notes/x"):
+            assert ana.client.post(f"/web/documents/{path}", json={}).status_code == 404
+    assert 'href="/documents"' in browser("stella").get("/")
+    with httpx2.Client(base_url=service.url, trust_env=False, follow_redirects=False) as stranger:
+        assert {stranger.get(path).headers["location"] for path in PATHS} == {"/sign-in"}
+
+
+def test_what_changes_something_needs_the_token_of_the_session(browser: Callable[[str], Browser]) -> None:
+    stella = browser("stella")
+    for path in ("runs", "quarantine", "remove", "relabel", "notes/x"):
+        for token in ("", browser("ana").csrf):
+            response = stella.client.post(f"/web/documents/{path}", json={}, headers={"x-csrf-token": token})
+            assert response.status_code == 403, path
+
+
+def test_a_steward_finds_documents_by_title_and_by_text_and_none_that_they_may_not_read(
+    service: Any, browser: Callable[[str], Browser]
+) -> None:
+    stella = browser("stella")
+    everything = stella.get("/documents")
+    for told in ("leave.md", "Annual leave", "handbook", "desk", "keys.md"):
+        assert told in everything
+    for hidden in ("merger", "Merger", "board", "directors"):
+        assert hidden not in everything
+    before = [one["id"] for one in events(service, "search:run")]
+    by_title = stella.get("/documents?search=WOMBAT")
+    assert by_title.count('name="id"') == 1
+    by_text = stella.get("/documents?search=telephone")
+    assert 'name="id"' not in by_text
+    assert "booked by telephone" in by_text
+    newest = events(service, "search:run")[0]
+    assert newest["id"] not in before
+    assert (newest["actor"], len(newest["payload"]["passages"]) > 0) == ("stella", True)
+    assert "Tannhof" not in stella.get("/documents?search=Tannhof+Optics+48+million").replace("Tannhof Optics 48 million", "")
+    assert "leave.md" not in stella.get("/documents?kb=desk")
+    assert 'name="id"' not in stella.get("/documents?classification=confidential")
+    # What may be meant in another way is read literally.
+    assert 'name="id"' not in stella.get("/documents?search=%25")
+
+
+def test_a_document_shows_its_passages_beside_the_original_and_that_is_recorded(
+    service: Any, browser: Callable[[str], Browser]
+) -> None:
+    stella = browser("stella")
+    page = stella.get(f"/documents/{document(service, 'keys.md')['id']}")
+    assert "<mark># Keys" in page
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    told = events(service, "document:viewed")[0]
+    assert (told["actor"], told["payload"]["path"], told["payload"]["text"]) == ("stella", "keys.md", True)
+    board = stella.client.get(f"/documents/{document(service, 'board/merger.md')['id']}")
+    absent = stella.client.get("/documents/doc-0000000000000000")
+    assert (board.status_code, absent.status_code) == (404, 404)
+    assert "merger" not in board.text.lower()
+
+
+def test_a_steward_who_may_read_nothing_sees_labels_and_no_text(service: Any, browser: Callable[[str], Browser]) -> None:
+    labella = browser("labella")
+    listed = labella.get("/documents")
+    assert "quokka.md" in listed
+    page = labella.get(f"/documents/{document(service, 'quokka.md')['id']}")
+    # Nor is it told by what is found: the title came out of the text.
+    found = labella.get("/documents?search=Wombat")
+    for text in (listed, page, found.replace('value="Wombat"', "")):
+        assert "Wombat" not in text
+        assert "telephone" not in text
+    assert events(service, "document:viewed")[0]["payload"]["text"] is False
+
+
+def test_runs_and_quarantine_are_those_of_the_sources_that_the_steward_may_label(
+    service: Any, source: Path, browser: Callable[[str], Browser]
+) -> None:
+    stella = browser("stella")
+    page = stella.get("/documents/runs")
+    assert str(source) in page
+    everything = run(service.data, "runs", {"limit": 1000})["runs"]
+    others = {one["source"]: one["id"] for one in everything if one["source"] != str(source)}
+    assert others
+    for other, identifier in others.items():
+        assert other not in page.replace(str(source), "")
+        assert identifier not in page
+        assert stella.send("/web/documents/runs", {"run": identifier}).status_code == 403
+    assert stella.send("/web/documents/runs", {"run": "run-x"}).status_code == 404
+    assert stella.send("/web/documents/runs", {"run": "run-x", "folder": "/etc"}).status_code == 400
+    quarantine = stella.get("/documents/quarantine")
+    assert "broken.pdf" in quarantine
+    assert "not a whole file of its kind" in quarantine
+
+
+def test_a_source_is_ingested_again_and_what_was_refused_is_tried_again(
+    service: Any, source: Path, browser: Callable[[str], Browser]
+) -> None:
+    stella = browser("stella")
+    reports = [one for one in run(service.data, "runs", {"limit": 1000})["runs"] if one["source"] == str(source)]
+    (source / "late.md").write_text("# Late\n\nWho comes late rings twice.\n", encoding="utf-8")
+    assert stella.send("/web/documents/runs", {"run": reports[0]["id"]}).status_code == 202
+    assert stella.settled() == ""
+    assert "late.md" in stella.get("/documents?kb=desk")
+    assert events(service, "ingest:run:finished")[0]["actor"] == "stella"
+    (source / "broken.pdf").unlink()
+    entry = re.search(r'data-entry="(q-[0-9a-f]+)"', stella.get("/documents/quarantine"))
+    assert entry is not None
+    assert stella.send("/web/documents/quarantine", {"entry": entry.group(1)}).status_code == 202
+    assert stella.settled() == ""
+    assert "broken.pdf" not in stella.get("/documents/quarantine")
+    assert stella.send("/web/documents/quarantine", {"entry": entry.group(1)}).status_code == 404
+
+
+def test_while_a_run_is_on_its_progress_is_told_and_no_other_begins(
+    service: Any, source: Path, browser: Callable[[str], Browser]
+) -> None:
+    stella = browser("stella")
+    lines = [json.dumps({"id": str(number), "text": f"Line {number} tells of room {number}. " * 9}) for number in range(3000)]
+    (source / "lines.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    collection = '\n[[rule]]\nglob = "*.jsonl"\nkb = "desk"\nclassification = "internal"\ngroups = ["everyone"]\nowner = "hr"\n'
+    mapping = '[[collection]]\nglob = "*.jsonl"\nid = "id"\ntext = ["text"]\n'
+    (source / "labels.toml").write_text(LABELS + collection + mapping, encoding="utf-8")
+    stop, told = threading.Event(), threading.Event()
+    going = threading.Thread(
+        target=run,
+        args=(service.data, "ingest", {"folder": str(source)}),
+        kwargs={"stop": stop, "emit": lambda event: told.set()},
+    )
+    going.start()
+    try:
+        assert told.wait(60)
+        progress = stella.client.get("/web/documents/progress").json()
+        assert progress["busy"] is True
+        assert set(progress["progress"]) == {"files", "of", "passages", "share"}
+        assert progress["run"] in stella.get("/documents/runs")
+        again = stella.send("/web/documents/runs", {"run": progress["run"]})
+        assert (again.status_code, again.json()["detail"]) == (400, "an ingest run is on already")
+        assert browser("labella").client.get("/web/documents/progress").json()["run"] == progress["run"]
+    finally:
+        stop.set()
+        going.join(60)
+        (source / "lines.jsonl").unlink()
+        (source / "labels.toml").write_text(LABELS, encoding="utf-8")
+    assert stella.client.get("/web/documents/progress").json()["progress"] is None
+
+
+def test_a_note_shows_its_question_only_to_who_may_read_what_the_answer_rests_on(
+    service: Any, browser: Callable[[str], Browser]
+) -> None:
+    asked = {}
+    for person, question in (("ana", LEAVE), ("dora", MERGER)):
+        one = browser(person)
+        html = one.send("/web/ask", {"question": question}).text
+        found = re.search(r'data-audit=\\"([^"\\]+)', html)
+        assert found is not None
+        asked[person] = found.group(1)
+        note = {"question": found.group(1), "verdict": "wrong", "reason": f"{person} says so"}
+        assert one.send("/web/feedback", note).status_code == 200
+    for_the_board = {"question": asked["dora"], "verdict": "tell-owner", "reason": "for the board alone", "kb": "board"}
+    hidden = browser("dora").send("/web/feedback", for_the_board).json()["feedback"]
+    stella = browser("stella")
+    page = stella.get("/documents/notes")
+    for shown in (LEAVE, "ana says so", "dora says so", *asked.values()):
+        assert shown in page
+    assert "Tannhof" not in page
+    assert "for the board alone" not in page
+    assert stella.send(f"/web/documents/notes/{hidden}", {"done": True}).status_code == 404
+    article = next(one for one in page.split("<article")[1:] if "ana says so" in one)
+    note = re.search(r'data-note="([^"]+)"', article)
+    assert note is not None
+    assert stella.send(f"/web/documents/notes/{note.group(1)}", {"done": True}).status_code == 200
+    page = stella.get("/documents/notes")
+    assert page.index("dora says so") < page.index("ana says so")
+    assert 'data-done="no"' in page
+
+
+def test_a_preview_tells_who_gains_and_loses_and_the_relabelling_is_recorded(
+    service: Any, browser: Callable[[str], Browser]
+) -> None:
+    stella = browser("stella")
+    keys = document(service, "keys.md")["id"]
+    words = {"kb": "elsewhere", "classification": "internal", "groups": "stella-only, directors", "owner": "hr"}
+    query = "&".join(f"{name}={value}" for name, value in words.items())
+    refused = stella.get(f"/documents/relabel?id={keys}&{query}")
+    assert "you may not put documents into elsewhere" in refused
+    assert "data-post" not in refused
+    assert stella.send("/web/documents/relabel", {"ids": [keys], **words}).status_code == 403
+    words |= {"classification": "public", "groups": "everyone"}
+    run(service.data, "people.add", {"id": "pia", "name": "Pia", "clearance": "public", "roles": ["user"]})
+    query = "&".join(f"{name}={value}" for name, value in words.items())
+    preview = stella.get(f"/documents/relabel?id={keys}&{query}")
+    effects = preview[preview.index('class="effects"') : preview.index("</table>")]
+    assert "pia" in effects
+    assert "ana" not in effects
+    assert document(service, "keys.md")["kb"] == "desk"
+    assert stella.send("/web/documents/relabel", {"ids": [keys], **words}).status_code == 200
+    changed = document(service, "keys.md")
+    assert (changed["kb"], changed["classification"], changed["id"]) == ("elsewhere", "public", keys)
+    told = events(service, "document:relabelled")[0]
+    assert (told["actor"], told["payload"]["document"]) == ("stella", keys)
+    board = document(service, "board/merger.md")["id"]
+    assert stella.client.get(f"/documents/relabel?id={board}").status_code == 404
+    assert "no document is chosen" in stella.client.get("/documents/relabel").text
+    assert stella.send("/web/documents/relabel", {"ids": [keys, board], **words}).status_code == 404
+
+
+def test_a_removal_is_previewed_recorded_and_of_all_or_none(service: Any, browser: Callable[[str], Browser]) -> None:
+    stella = browser("stella")
+    quokka, board = document(service, "quokka.md")["id"], document(service, "board/merger.md")["id"]
+    preview = stella.get(f"/documents/remove?id={quokka}")
+    effects = preview[preview.index('class="effects"') : preview.index("</table>")]
+    for person in ("ana", "dora", "stella"):
+        assert person in effects
+    assert "labella" not in effects
+    assert stella.send("/web/documents/remove", {"ids": [quokka, board]}).status_code == 404
+    assert document(service, "quokka.md")["id"] == quokka
+    assert stella.send("/web/documents/remove", {"ids": [quokka]}).status_code == 200
+    assert "quokka.md" not in stella.get("/documents")
+    told = events(service, "document:removed")[0]
+    assert (told["actor"], told["payload"]["document"]) == ("stella", quokka)
