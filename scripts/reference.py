@@ -23,6 +23,7 @@ def pages() -> dict[str, str]:
         "audit-events.md": "\n".join(_events()),
         "commands.md": "\n".join(_commands()),
         "exit-codes.md": "\n".join(_exit_codes()),
+        "json.md": "\n".join(_json()),
         "quarantine-reasons.md": "\n".join(_reasons()),
         "settings.md": "\n".join(_settings()),
         "switches.md": "\n".join(_switches()),
@@ -81,6 +82,30 @@ def _commands() -> Iterator[str]:
             for parameter in one.params:
                 if parameter.param_type_name == "option" and parameter.name not in _EVERYWHERE:
                     yield f"- `{', '.join(parameter.opts)}`: {' '.join((parameter.help or '').split())}"
+    yield ""
+
+
+def _json() -> Iterator[str]:
+    from service.answer import types
+    from service.operations import search
+
+    yield "# JSON of answers and of searches"
+    yield ""
+    yield "`inhouse ask --json`, each line of `ask --batch`, and the field `inhouse` of `/v1/chat/completions` are an answer;"
+    yield "`inhouse search --json`, each line of `search --batch`, and `/v1/search` have `hits`. Both have `version`, a number"
+    yield "that changes when a reader of the form before would go wrong; a field that is new does not change it. The lines of a"
+    yield "batch have the `id` that came in."
+    forms = (
+        (f"An answer, version {types.FORM}", types.Answer),
+        ("Each of `citations`", types.Citation),
+        ("Each of `nearest`", types.Nearest),
+        (f"Each of `hits`, version {search.FORM}", search.FoundPassage),
+    )
+    for title, form in forms:
+        yield from ("", f"## {title}", "", " ".join((form.__doc__ or "").split()), "", "| field | type |", "| --- | --- |")
+        for name, kind in form.__annotations__.items():
+            shown = str(getattr(kind, "__forward_arg__", kind)).replace("DocumentId", "str").replace(" | ", " or ")
+            yield f"| `{name}` | {shown} |"
     yield ""
 
 

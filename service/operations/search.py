@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,6 +19,21 @@ from vectorstore.types import Hit
 
 FORM = 1
 """The version of the JSON contract below; a change that breaks a reader raises it."""
+
+
+class FoundPassage(TypedDict):
+    """A passage that was found: `text` equals characters [start, end) of that version's parsed text, `page` is the number of
+    the page that holds `start`, and `score` is absolute, between 0 and 1."""
+
+    document: str
+    version: int
+    path: str
+    title: str
+    page: int | None
+    start: int
+    end: int
+    score: float
+    text: str
 
 
 class SearchRequest(BaseModel):
@@ -52,7 +68,7 @@ def search(installation: Installation, request: SearchRequest, emit: Emit, stop:
     return {"version": FORM, "lines": len(request.batch)}
 
 
-def found(installation: Installation, principal: Principal, text: str, kb: str | None, limit: int) -> list[Result]:
+def found(installation: Installation, principal: Principal, text: str, kb: str | None, limit: int) -> list[FoundPassage]:
     """The hits of one search as JSON; the record is durable before they are returned."""
     return described(searched(installation, principal, scope_for(installation, principal, Action.RETRIEVE), text, kb, limit))
 
@@ -69,12 +85,14 @@ def searched(
             "policy": scope.policy_hash,
             "passages": [hit.passage.id for hit in hits],
             "contents": [hit.passage.content_sha256 for hit in hits],
+            "documents": list(dict.fromkeys(hit.passage.document for hit in hits)),
+            "paths": list(dict.fromkeys(hit.passage.path for hit in hits)),
         },
     )
     return hits
 
 
-def described(hits: Sequence[Hit]) -> list[Result]:
+def described(hits: Sequence[Hit]) -> list[FoundPassage]:
     """Hits as JSON."""
     return [
         {
