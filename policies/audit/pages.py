@@ -60,22 +60,19 @@ class Wanted:
     outcome: str | None = None
     what: str | None = None
 
-    def record(self, line: bytes, end: Ending, path: Path) -> Record | None:
-        """The record of a line where it is wanted. Parses only what may be. Raises AuditBroken."""
-        time = end.time.decode()
-        if self.tags is not None and end.tag.decode() not in self.tags:
-            return None
-        if (self.since is not None and time < self.since) or (self.until is not None and time >= self.until):
-            return None
-        asked = (self.actor, self.document, self.outcome if OUTCOMES.get(self.outcome or "") is None else None, self.what)
-        if any(one is not None and rfc8785.dumps(one) not in line for one in asked):
-            return None
-        found = parsed(line, f"{path.name}, record {end.sequence}")
-        return found if self._is(found) else None
-
-    def _is(self, record: Record) -> bool:
+    def may_be(self, tag: str, time: str) -> bool:
+        """Whether a record of this event and time can be one of those that are wanted."""
         return (
-            self.actor in (None, record.actor)
+            (self.tags is None or tag in self.tags)
+            and (self.since is None or self.since <= time)
+            and (self.until is None or time < self.until)
+        )
+
+    def is_met_by(self, record: Record) -> bool:
+        """Whether the record is one of those that are wanted."""
+        return (
+            self.may_be(record.tag, record.time)
+            and self.actor in (None, record.actor)
             and self.outcome in (None, outcome(record))
             and self.what in (None, record.payload.get("what"))
             and (self.document is None or self.document in documents(record))
@@ -118,28 +115,42 @@ def page(directory: Path, wanted: Wanted, *, before: int | None = None, limit: i
     """
     found: list[Record] = []
     looked = 0
-    for path, line in _lines(directory, wanted, before):
-        end = ending(line, path)
-        if _too_old(end, wanted):
-            break
+    for path, line, one in _sifted(directory, wanted, before):
         looked += 1
-        record = wanted.record(line, end, path)
-        if record is not None:
-            found.append(record)
-        if end.sequence > 1 and (len(found) == limit or looked == look):
-            return Page(found, end.sequence, looked)
+        if one is not None:
+            found.append(one)
+        if len(found) == limit or looked == look:
+            last = ending(line, path).sequence
+            return Page(found, last if last > 1 else None, looked)
     return Page(found, None, looked)
 
 
 def every(directory: Path, wanted: Wanted, *, before: int | None = None) -> Iterator[Record]:
     """All wanted records older than number `before`, newest first, one at a time; by time as in `page`."""
+    return (one for _, _, one in _sifted(directory, wanted, before) if one is not None)
+
+
+def _sifted(directory: Path, wanted: Wanted, before: int | None) -> Iterator[tuple[Path, bytes, Record | None]]:
+    """The lines that are looked at, newest first, each with its record where that is wanted. Parses only what may be."""
+    needles = _needles(wanted)
+    earliest = _moved(wanted.since, -_CLOCK)
     for path, line in _lines(directory, wanted, before):
-        end = ending(line, path)
-        if _too_old(end, wanted):
+        if earliest is not None and ending(line, path).time.decode() < earliest:
             return
-        record = wanted.record(line, end, path)
-        if record is not None:
-            yield record
+        record = None
+        if all(needle in line for needle in needles):
+            end = ending(line, path)
+            if wanted.may_be(end.tag.decode(), end.time.decode()):
+                whole = parsed(line, f"{path.name}, record {end.sequence}")
+                record = whole if wanted.is_met_by(whole) else None
+        yield path, line, record
+
+
+def _needles(wanted: Wanted) -> list[bytes]:
+    """What stands in the line of every record that is wanted."""
+    tag = OUTCOMES.get(wanted.outcome) if wanted.outcome is not None else None
+    said = (wanted.actor, wanted.document, wanted.what, tag or wanted.outcome)
+    return [rfc8785.dumps(str(one)) for one in said if one is not None]
 
 
 def _lines(directory: Path, wanted: Wanted, before: int | None) -> Iterator[tuple[Path, bytes]]:
@@ -159,11 +170,6 @@ def _with(path: Path, lines: Iterator[bytes]) -> Iterator[tuple[Path, bytes]]:
 
 def _is_late(end: Ending, before: int | None, latest: str) -> bool:
     return (before is not None and end.sequence >= before) or end.time.decode() > latest
-
-
-def _too_old(end: Ending, wanted: Wanted) -> bool:
-    earliest = _moved(wanted.since, -_CLOCK)
-    return earliest is not None and end.time.decode() < earliest
 
 
 def _moved(when: str | None, by: datetime.timedelta) -> str | None:

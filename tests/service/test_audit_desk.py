@@ -101,16 +101,18 @@ def test_who_was_shown_a_document_and_what_a_person_was_shown(service: Any, sign
     began = dora.get("/web/conversations").json()["conversations"][0]["id"]
     dora.get(f"/c/{began}")
     dora.get(f"/web/conversations/{began}/export?form=md")
+    key = {"authorization": f"Bearer {service.keys['dora']}"}
+    dora.post("/v1/search", json={"text": "Tannhof Optics"}, headers=key)
     answered = next(one for one in records(service.data / "audit", tag="question:answered", limit=1))
     assert answered.payload["question"] == question
     cited = str(answered.payload["citations"][0][0])
     assert answered.payload["paths"] == ["board/merger.md"]
-    tags = ["conversation:exported", "conversation:opened", "question:answered"]
+    tags = ["search:run", "conversation:exported", "conversation:opened", "question:answered"]
     for name in (cited, "board/merger.md"):
         rows = shown(audra, event="shown", document=name)
-        assert [tag for _, tag, _ in rows][:3] == tags
+        assert [tag for _, tag, _ in rows][:4] == tags
         assert {person for person, _, _ in rows} == {"dora"}
-    assert [tag for _, tag, _ in shown(audra, event="shown", person="dora")][:3] == tags
+    assert [tag for _, tag, _ in shown(audra, event="shown", person="dora")][:4] == tags
     page = html.unescape(audra.get("/audit", params={"event": "shown", "person": "dora"}).text)
     assert MERGER in page
     assert "board/merger.md" in page
