@@ -21,8 +21,27 @@ import pytest
 
 LABELS = '[[rule]]\nglob = "*"\nkb = "k"\nclassification = "internal"\ngroups = ["everyone"]\nowner = "o"\n'
 QUICK = {"INHOUSE_EMBEDDING__KIND": "hashing"}
-MANY = 1500
-"""Documents of a dozen passages each: dozens of commits."""
+MANY = 150
+"""Documents of a dozen passages each: dozens of commits where few passages are committed at a time."""
+
+FEW_AT_A_TIME = """
+import sys
+import service.cli
+import ingest.batching
+import service.server
+ingest.batching.BATCH_PASSAGES = int(sys.argv[1])
+service.server._GOODBYE_SECONDS = 1
+program = sys.argv[4]
+del sys.argv[1:5]
+exec(program)
+"""
+
+
+def in_commits_of(passages: int) -> tuple[str, ...]:
+    """What comes before a service's command, `python -c PROGRAM …`: the same program, with commits of so few passages that a
+    small folder takes many, and with a second instead of five for who is still connected when it ends."""
+    return (sys.executable, "-c", FEW_AT_A_TIME, str(passages))
+
 
 SECONDS = 90
 """Longest wait for something that must come; none of the waits is a measurement."""
@@ -44,19 +63,19 @@ def until(look: Callable[[], Any], what: str) -> Any:
         found = look()
         if found:
             return found
-        time.sleep(0.1)
+        time.sleep(0.02)
     raise AssertionError(f"never: {what}")
 
 
 class Owner:
     """The service and its data directory, and the command line as its client."""
 
-    def __init__(self, service: Any, inhouse: Any) -> None:
+    def __init__(self, service: Any, inhouse_within: Any) -> None:
         self.data: Path = service.data
         self.url: str = service.url
         self.keys = service.keys
         self.process: subprocess.Popen[str] = service.process
-        self._inhouse = inhouse
+        self._inhouse = inhouse_within
 
     def run(self, *arguments: str, code: int = 0) -> Any:
         done = self._inhouse(self.data, *arguments, **QUICK)
@@ -82,17 +101,22 @@ class Owner:
         return next((one for one in reports if one["source"] == str(folder)), {})
 
     def count(self) -> int:
+        """The documents of every folder."""
         return len(self.run("documents", "list", "--limit", "10000", "--json")["documents"])
 
 
-@pytest.fixture
-def owner(tmp_path: Path, inhouse: Any, start_service: Callable[..., AbstractContextManager[Any]]) -> Iterator[Owner]:
-    data = tmp_path / "data"
-    assert inhouse(data, "init", **QUICK).returncode == 0
-    assert inhouse(data, "people", "add", "ana", "--name", "Ana", "--clearance", "internal", "--role", "user").returncode == 0
-    keys = {"ana": json.loads(inhouse(data, "keys", "create", "ana", "--json").stdout)["secret"]}
-    with start_service(data, keys, **QUICK) as service:
-        yield Owner(service, inhouse)
+@pytest.fixture(scope="module")
+def owner(
+    tmp_path_factory: pytest.TempPathFactory, inhouse_within: Any, start_service: Callable[..., AbstractContextManager[Any]]
+) -> Iterator[Owner]:
+    """One service for the tests that leave it running, each with folders of its own."""
+    data = tmp_path_factory.mktemp("owner") / "data"
+    assert inhouse_within(data, "init", **QUICK).returncode == 0
+    person = ("people", "add", "ana", "--name", "Ana", "--clearance", "internal", "--role", "user")
+    assert inhouse_within(data, *person).returncode == 0
+    keys = {"ana": json.loads(inhouse_within(data, "keys", "create", "ana", "--json").stdout)["secret"]}
+    with start_service(data, keys, *in_commits_of(32), **QUICK) as service:
+        yield Owner(service, inhouse_within)
 
 
 def plain(text: str) -> str:
@@ -100,7 +124,8 @@ def plain(text: str) -> str:
     return re.sub(r"run-\w+|\d+\.\d s", "…", text)
 
 
-def test_through_the_socket_all_is_as_without_the_service(owner: Owner, tmp_path: Path, inhouse: Any) -> None:
+def test_through_the_socket_all_is_as_without_the_service(owner: Owner, tmp_path: Path, inhouse_within: Any) -> None:
+    inhouse = inhouse_within
     mode = (owner.data / "inhouse.sock").stat().st_mode
     assert stat.S_ISSOCK(mode)
     assert stat.S_IMODE(mode) == 0o600
@@ -128,12 +153,12 @@ def test_through_the_socket_all_is_as_without_the_service(owner: Owner, tmp_path
 def test_progress_comes_through_the_socket(owner: Owner, tmp_path: Path) -> None:
     from service.control.client import ControlClient
 
-    folder, events = folder_of(tmp_path / "documents", 600), []
+    folder, events = folder_of(tmp_path / "documents", 60), []
     client = ControlClient(owner.data / "inhouse.sock")
     client.run("ingest", {"folder": str(folder)}, events.append, threading.Event())
     told = [event["progress"] for event in events if "progress" in event]
     assert told
-    assert all(one["of"] == 600 for one in told)
+    assert all(one["of"] == 60 for one in told)
     assert [one["files"] for one in told] == sorted(one["files"] for one in told)
 
 
@@ -154,27 +179,27 @@ def test_while_one_ingests_others_ask_and_a_second_ingest_is_refused(owner: Owne
 
 
 def test_ctrl_c_of_the_client_stops_the_run_and_keeps_what_was_committed(owner: Owner, tmp_path: Path) -> None:
-    folder = folder_of(tmp_path / "documents", MANY)
+    folder, before = folder_of(tmp_path / "documents", MANY), owner.count()
     process = owner.begin(folder)
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 130, errors
     report = json.loads(out)
     assert report["outcome"] == "interrupted"
-    kept = owner.count()
+    kept = owner.count() - before
     assert 0 < kept < MANY
     again = owner.run("ingest", str(folder), "--json")
     assert (again["unchanged"], again["added"]) == (kept, MANY - kept)
 
 
 def test_a_killed_client_stops_its_run_as_ctrl_c_does(owner: Owner, tmp_path: Path) -> None:
-    folder = folder_of(tmp_path / "documents", MANY)
+    folder, before = folder_of(tmp_path / "documents", MANY), owner.count()
     process = owner.begin(folder)
     process.kill()
     process.communicate()
     until(lambda: owner.newest(folder)["outcome"] != "running", "the end of the run")
     assert owner.newest(folder)["outcome"] == "interrupted"
-    kept = owner.count()
+    kept = owner.count() - before
     assert 0 < kept < MANY
     assert owner.run("ingest", str(folder), "--json")["added"] == MANY - kept
 
@@ -186,12 +211,12 @@ def test_a_second_service_is_told_who_owns_the_directory(owner: Owner) -> None:
 
 
 def test_the_service_ends_in_order_in_the_middle_of_a_run(
-    tmp_path: Path, inhouse: Any, start_service: Callable[..., AbstractContextManager[Any]]
+    tmp_path: Path, inhouse_within: Any, start_service: Callable[..., AbstractContextManager[Any]]
 ) -> None:
     data, folder = tmp_path / "data", folder_of(tmp_path / "documents", MANY)
-    assert inhouse(data, "init", **QUICK).returncode == 0
-    with start_service(data, {}, **QUICK) as service:
-        owner = Owner(service, inhouse)
+    assert inhouse_within(data, "init", **QUICK).returncode == 0
+    with start_service(data, {}, *in_commits_of(16), **QUICK) as service:
+        owner = Owner(service, inhouse_within)
         process = owner.begin(folder)
     # Leaving the block asked the service to end, and looked that it did so in order.
     process.communicate(timeout=SECONDS)
@@ -202,16 +227,16 @@ def test_the_service_ends_in_order_in_the_middle_of_a_run(
     owner.run("audit", "verify")
 
 
-def test_after_a_killed_service_the_next_command_recovers(tmp_path: Path, inhouse: Any) -> None:
+def test_after_a_killed_service_the_next_command_recovers(tmp_path: Path, inhouse_within: Any) -> None:
     data, folder = tmp_path / "data", folder_of(tmp_path / "documents", MANY)
-    assert inhouse(data, "init", **QUICK).returncode == 0
-    command = [sys.executable, "-c", "from service.cli import main; main()", "serve", "--port", "0"]
+    assert inhouse_within(data, "init", **QUICK).returncode == 0
+    command = [*in_commits_of(16), sys.executable, "-c", "from service.cli import main; main()", "serve", "--port", "0"]
     environment = {**os.environ, **QUICK, "INHOUSE_DATA_DIR": str(data)}
     killed = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert killed.stdout is not None
     line = killed.stdout.readline()
     url = next(word for word in line.split() if word.startswith("http://"))
-    owner = Owner(type("Killed", (), {"data": data, "url": url, "keys": {}, "process": killed}), inhouse)
+    owner = Owner(type("Killed", (), {"data": data, "url": url, "keys": {}, "process": killed}), inhouse_within)
     process = owner.begin(folder)
     killed.kill()
     killed.communicate()
