@@ -29,11 +29,12 @@ class Settled(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A note and the question that it is about, where the person still keeps it and the steward may read what its answer
-    rests on."""
+    """A note; the question that it is about, where the person still keeps it and the steward may read what its answer rests
+    on; and what the person wrote, unless that is the question which is withheld."""
 
     note: Feedback
     question: str | None
+    reason: str
 
 
 @router.get("/documents/notes")
@@ -44,7 +45,7 @@ async def notes(request: Request, shared: Shared) -> Response:
         installation, principal = shared.installation, visitor.principal
         found = [one for one in installation.conversations.feedback() if _concerns(installation, principal, one)]
         found.sort(key=lambda one: one.done)
-        told = [Note(one, _question(installation, principal, one)) for one in found]
+        told = [_told(installation, principal, one) for one in found]
         return shown("notes.html", "notes", visitor, notes=told)
 
     return await steward_page(request, make)
@@ -69,8 +70,11 @@ def _concerns(installation: Installation, principal: Principal, note: Feedback) 
     return note.kb is None or any(one.kb == note.kb for one in installation.store.access_classes() if one.id in known)
 
 
-def _question(installation: Installation, principal: Principal, note: Feedback) -> str | None:
+def _told(installation: Installation, principal: Principal, note: Feedback) -> Note:
     turn = installation.conversations.asked(note.person, note.question)
-    if turn is None or withheld(installation, principal, [turn]):
-        return None
-    return turn.question
+    if turn is None:
+        return Note(note, None, note.reason)
+    if withheld(installation, principal, [turn]):
+        # A notice to the owner of a knowledge base repeats the question.
+        return Note(note, None, "" if note.reason and note.reason in turn.question else note.reason)
+    return Note(note, turn.question, "" if note.reason == turn.question else note.reason)

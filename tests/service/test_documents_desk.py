@@ -71,8 +71,13 @@ def source(service: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     (folder / "keys.md").write_text(hostile, encoding="utf-8")
     (folder / "quokka.md").write_text("# Wombat rooms\n\nThe small rooms are booked by telephone.\n", encoding="utf-8")
     (folder / "broken.pdf").write_bytes(b"%PDF-1.4 nothing of it")
-    for person, roles in (("stella", ["user", "steward"]), ("labella", ["steward"])):
-        run(service.data, "people.add", {"id": person, "name": person.title(), "clearance": "internal", "roles": roles})
+    for person, clearance, groups, roles in (
+        ("stella", "internal", [], ["user", "steward"]),
+        ("labella", "internal", [], ["steward"]),
+        ("sten", "confidential", ["directors"], ["user", "steward"]),
+    ):
+        asked = {"id": person, "name": person.title(), "clearance": clearance, "groups": groups, "roles": roles}
+        run(service.data, "people.add", asked)
     run(service.data, "ingest", {"folder": str(folder)})
     yield folder
     there = run(service.data, "documents.list", {"kb": "desk"})["documents"]
@@ -275,6 +280,8 @@ def test_a_note_shows_its_question_only_to_who_may_read_what_the_answer_rests_on
         asked[person] = found.group(1)
         note = {"question": found.group(1), "verdict": "wrong", "reason": f"{person} says so"}
         assert one.send("/web/feedback", note).status_code == 200
+    repeated = {"question": asked["dora"], "verdict": "tell-owner", "reason": MERGER}
+    assert browser("dora").send("/web/feedback", repeated).status_code == 200
     for_the_board = {"question": asked["dora"], "verdict": "tell-owner", "reason": "for the board alone", "kb": "board"}
     hidden = browser("dora").send("/web/feedback", for_the_board).json()["feedback"]
     stella = browser("stella")
@@ -290,6 +297,9 @@ def test_a_note_shows_its_question_only_to_who_may_read_what_the_answer_rests_on
     assert stella.send(f"/web/documents/notes/{note.group(1)}", {"done": True}).status_code == 200
     page = stella.get("/documents/notes")
     assert page.index("dora says so") < page.index("ana says so")
+    everything = browser("sten").get("/documents/notes")
+    for shown in (LEAVE, MERGER, "for the board alone"):
+        assert shown in everything
     assert 'data-done="no"' in page
 
 
