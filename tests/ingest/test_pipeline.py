@@ -16,7 +16,7 @@ from ingest.chunking import PassageParser
 from ingest.parsing.types import Outcome, ParsedDocument, ParseFailure, ParseItem, ParseReason
 from ingest.pipeline import Pipeline
 from ingest.report import RunReport
-from ingest.run_state import Event, IngestRequest
+from ingest.run_state import Event, IngestRequest, Listener
 from ingest.runs import RunStore
 from policies.audit.events import EventTag
 from policies.errors import AuditUnavailable, ConfirmationRequired
@@ -69,6 +69,7 @@ class House:
         self.events: list[Event] = []
         self.waits = 0
         self.stop = threading.Event()
+        self.listener: Listener = lambda progress: None
         Store.create(place / "data", self.embedder.fingerprint)
         self.store = Store.open(place / "data", self.embedder.fingerprint)
         self.runs = RunStore(place / "data" / "runs.db")
@@ -104,7 +105,7 @@ class House:
             classifications=("public", "internal", "secret"),
             prune_share=0.5,
         )
-        return pipeline.run(IngestRequest(self.folder, **options), lambda progress: None, self.stop)
+        return pipeline.run(IngestRequest(self.folder, **options), self.listener, self.stop)
 
     def known(self) -> dict[str, Document]:
         return self.store.known(str(self.folder.resolve()))
@@ -494,3 +495,13 @@ def test_progress_tells_files_and_passages(house: House) -> None:
     pipeline.run(IngestRequest(house.folder), told.append, house.stop)
     assert told[0]["of"] == 3
     assert told[0]["of_bytes"] == 21
+
+
+def test_how_far_a_run_is_can_be_looked_up_while_it_is_on_and_no_longer(house: House) -> None:
+    house.write("a.txt", "All about rooms.")
+    told: list[tuple[Any, Any]] = []
+    house.listener = lambda progress: told.append((progress, house.runs.progress))
+    house.run()
+    assert told
+    assert all(heard == kept for heard, kept in told)
+    assert house.runs.progress is None
