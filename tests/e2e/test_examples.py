@@ -10,7 +10,7 @@ import sys
 import tomllib
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from policies.access.scope import UnsafeEverything
 from service.settings import load_settings
 from service.wiring import Installation
 
+Command = Callable[..., subprocess.CompletedProcess[str]]
 SCANS = {"form-f014-scan.png"}
 
 
@@ -43,7 +44,7 @@ def questions(examples: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def data(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(examples: Path, tmp_path_factory: pytest.TempPathFactory, inhouse_within: Command) -> Path:
     """A data directory with the examples and their people."""
     made = tmp_path_factory.mktemp("examples") / "data"
     assert inhouse(made, "init").returncode == 0
@@ -54,16 +55,18 @@ def data(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         given = [part for group in one["groups"] for part in ("--group", group)]
         given += [part for role in one["roles"] for part in ("--role", role)]
         arguments = ("people", "add", one["id"], "--name", one["name"], "--clearance", one["clearance"], *given)
-        assert inhouse(made, *arguments).returncode == 0
+        assert inhouse_within(made, *arguments).returncode == 0
     return made
 
 
-def batch(data: Path, verb: str, person: str, questions: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
+def batch(
+    command: Command, data: Path, verb: str, person: str, questions: list[dict[str, Any]], folder: Path
+) -> dict[str, Any]:
     """What a person gets for many questions, by the question's id."""
     lines = [json.dumps({"id": one["id"], "text": one["text"]}) + "\n" for one in questions]
     path = folder / f"{verb}-{person}.jsonl"
     path.write_text("".join(lines), encoding="utf-8")
-    done = inhouse(data, verb, "--batch", str(path), "--as", person, "--json")
+    done = command(data, verb, "--batch", str(path), "--as", person, "--json")
     assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [one["id"] for one in answers] == [one["id"] for one in questions]
@@ -71,11 +74,16 @@ def batch(data: Path, verb: str, person: str, questions: list[dict[str, Any]], f
 
 
 @pytest.fixture(scope="module")
-def answers(data: Path, questions: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
-    """Every person's answer to every question."""
+def answers(
+    data: Path, questions: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory, inhouse_within: Command
+) -> Mapping[str, Any]:
+    """Every person's answer to every question: of the first person from a process of its own, as people ask."""
     folder = tmp_path_factory.mktemp("batches")
     people = sorted({person for one in questions for person in (*one["may"], *one.get("may_not", ()))})
-    return {person: batch(data, "ask", person, questions, folder) for person in people}
+    commands = [inhouse, *(inhouse_within for _ in people[1:])]
+    return {
+        person: batch(command, data, "ask", person, questions, folder) for person, command in zip(people, commands, strict=True)
+    }
 
 
 def answerable(questions: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
@@ -188,7 +196,7 @@ def test_what_the_documents_do_not_say_is_not_answered(answers: Mapping[str, Any
 
 
 def test_nobody_is_served_what_they_may_not_read(
-    data: Path, answers: Mapping[str, Any], questions: list[dict[str, Any]], tmp_path: Path
+    data: Path, answers: Mapping[str, Any], questions: list[dict[str, Any]], tmp_path: Path, inhouse_within: Command
 ) -> None:
     forbidden: dict[str, set[str]] = {}
     for one in questions:
@@ -196,7 +204,7 @@ def test_nobody_is_served_what_they_may_not_read(
             forbidden.setdefault(person, set()).add(one["document"])
     assert set(forbidden) >= {"ana", "bo", "carla", "dev", "eve"}
     for person, documents in forbidden.items():
-        found = batch(data, "search", person, questions, tmp_path)
+        found = batch(inhouse_within, data, "search", person, questions, tmp_path)
         shown = {hit["path"] for one in found.values() for hit in one["hits"]}
         shown |= {cited["path"] for one in answers[person].values() for cited in one["citations"]}
         shown |= {near["path"] for one in answers[person].values() for near in one["nearest"]}
