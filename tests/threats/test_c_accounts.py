@@ -19,6 +19,7 @@ from policies.credentials import KeyStore
 from policies.identity import Role
 from policies.people import PeopleStore
 
+HASHING = {"INHOUSE_EMBEDDING__KIND": "hashing"}
 SECRET_WORDS = ("Tannhof", "merger", "48 million", "board/")
 DEAD = ("expired", "revoked", "disabled", "unknown", "no key")
 
@@ -129,11 +130,11 @@ def test_c2_a_password_dialogue_is_answered_on_no_route_but_the_docs(service: An
 
 
 def test_c3_on_a_fresh_installation_only_health_answers_and_nobody_can_make_themselves_a_key(
-    tmp_path: Path, inhouse: Any, start_service: Any, calls: Any, send: Any
+    tmp_path: Path, inhouse_within: Any, start_service: Any, calls: Any, send: Any, client: httpx2.Client
 ) -> None:
     data = tmp_path / "d"
-    assert inhouse(data, "init").returncode == 0
-    with start_service(data, {}) as service:
+    assert inhouse_within(data, "init", **HASHING).returncode == 0
+    with start_service(data, {}, **HASHING) as service:
         answered = {call.route for call in calls if send(service, call.about("x"), None).status_code != 401}
         assert answered == {"/healthz", "/readyz"}
         statuses: list[int] = []
@@ -141,7 +142,7 @@ def test_c3_on_a_fresh_installation_only_health_answers_and_nobody_can_make_them
         def bootstrap() -> None:
             for path in ("/v1/keys", "/v1/people", "/v1/auths/signup", "/init", "/operations/keys.create"):
                 body = {"id": "eve", "name": "Eve", "clearance": "confidential", "roles": ["admin"], "person": "eve"}
-                statuses.append(httpx2.post(service.url + path, json=body, trust_env=False, timeout=60).status_code)
+                statuses.append(client.post(service.url + path, json=body).status_code)
 
         threads = [threading.Thread(target=bootstrap) for _ in range(20)]
         for thread in threads:
@@ -150,8 +151,10 @@ def test_c3_on_a_fresh_installation_only_health_answers_and_nobody_can_make_them
             thread.join()
         assert set(statuses) == {404}
         assert len(statuses) == 100
-    assert [one["id"] for one in json.loads(inhouse(data, "people", "list", "--json").stdout)["people"]] == ["local-owner"]
-    assert json.loads(inhouse(data, "keys", "list", "--json").stdout)["keys"] == []
+    assert [one["id"] for one in json.loads(inhouse_within(data, "people", "list", "--json").stdout)["people"]] == [
+        "local-owner"
+    ]
+    assert json.loads(inhouse_within(data, "keys", "list", "--json").stdout)["keys"] == []
 
 
 def test_c3_no_other_site_is_let_in_by_cors(service: Any, calls: Any) -> None:
