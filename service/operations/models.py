@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from policies.audit.events import EventTag
 from policies.errors import InhouseError, ModelRefused, NotFoundError, UsageError
+from policies.identity import LOCAL_OWNER_ID
 from service.operations.registry import Emit, Operation, Result
 from service.runtimes.factory import make_served
 from service.runtimes.model_files import ModelFolder
@@ -58,7 +60,13 @@ def add(installation: Installation, request: AddModel, emit: Emit, stop: threadi
 
     folder = ModelFolder(installation.directory)
     known = folder.add(request.path, request.name or request.path.stem, request.sha256, progress, stop)
-    # NOTE: The audit event of a model that was added belongs here; without it the model must go again.
+    told_of = {"model": known.name, "sha256": known.sha256, "size": known.size}
+    try:
+        installation.audit.append(EventTag.MODEL_ADDED, LOCAL_OWNER_ID, told_of)
+    except BaseException:
+        # A model that the log does not know must not answer.
+        folder.remove(known.name)
+        raise
     return {"model": _gguf(installation.settings, folder, known.name)}
 
 
@@ -104,8 +112,13 @@ def remove(installation: Installation, request: OneModel, emit: Emit, stop: thre
         raise UsageError(
             f"{request.name} is in use", hint="Take it out of the settings of every runtime, and restart the service."
         )
+    if request.name in folder.names():
+        try:
+            digest = folder.show(request.name).sha256
+        except ModelRefused:
+            digest = None
+        installation.audit.append(EventTag.MODEL_REMOVED, LOCAL_OWNER_ID, {"model": request.name, "sha256": digest})
     known = folder.remove(request.name)
-    # NOTE: The audit event of a model that was removed belongs here, before it is.
     return {"removed": request.name, "sha256": known.sha256 if known else None}
 
 

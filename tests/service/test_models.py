@@ -15,7 +15,16 @@ from typing import Any
 
 import pytest
 
-from policies.errors import InhouseError, Interrupted, ModelRefused, ModelUnavailable, NotFoundError, SettingsError, UsageError
+from policies.errors import (
+    AuditUnavailable,
+    InhouseError,
+    Interrupted,
+    ModelRefused,
+    ModelUnavailable,
+    NotFoundError,
+    SettingsError,
+    UsageError,
+)
 from service.operations.run import run_in
 from service.runtimes.model_files import ModelFolder
 from service.settings import Settings, load_settings
@@ -306,3 +315,19 @@ def test_every_runtime_of_the_settings_is_made_and_listed_and_none_of_them_is_re
         with pytest.raises(UsageError, match="in use"):
             desk("remove", name="tiny")
     assert list((desk.directory / "llama").iterdir()) == []
+
+
+def test_a_model_that_the_log_does_not_know_is_not_there(desk: Desk, tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*arguments: Any) -> None:
+        raise AuditUnavailable("the disk is full")
+
+    monkeypatch.setattr(desk.installation.audit, "append", failing)
+    with pytest.raises(AuditUnavailable):
+        desk("add", path=str(tiny_gguf))
+    assert desk.folder() == []
+    monkeypatch.undo()
+    desk("add", path=str(tiny_gguf))
+    monkeypatch.setattr(desk.installation.audit, "append", failing)
+    with pytest.raises(AuditUnavailable):
+        desk("remove", name="stories260K")
+    assert "stories260K.gguf" in desk.folder()

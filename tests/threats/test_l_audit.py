@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import shutil
+import struct
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,23 @@ from service.ownership import owned
 
 HASHING = {"INHOUSE_EMBEDDING__KIND": "hashing"}
 SILENT: tuple[str, ...] = ()
+
+
+def gguf_text(text: str) -> bytes:
+    return struct.pack("<Q", len(text)) + text.encode()
+
+
+GGUF = (
+    b"GGUF"
+    + struct.pack("<IQQ", 3, 1, 1)
+    + gguf_text("general.architecture")
+    + struct.pack("<I", 8)
+    + gguf_text("llama")
+    + gguf_text("weight")
+    + struct.pack("<IQIQ", 1, 8, 0, 0)
+    + bytes(256)
+)
+"""The smallest file that counts as a model: one field, and one tensor of eight numbers."""
 
 
 def tags_since(data: Path, number: int) -> list[str]:
@@ -79,6 +97,11 @@ def test_l1_every_command_leaves_its_record(service: Any, tmp_path: Path) -> Non
     act("keys.revoke", "keys", "revoke", found["keys.create"]["key"]["id"])
     act("people.link", "people", "link", "lea")
     act("people.disable", "people", "disable", "lea")
+    (tmp_path / "small.gguf").write_bytes(GGUF)
+    act("models.add", "models", "add", str(tmp_path / "small.gguf"))
+    act("models.list", "models", "list")
+    act("models.show", "models", "show", "small")
+    act("models.remove", "models", "remove", "small")
     act("quarantine.list", "quarantine", "list")
     act("quarantine.show", "quarantine", "show", found["quarantine.list"]["quarantine"][0]["id"])
     assert run[0] in act("quarantine.retry", "quarantine", "retry", code=5)
@@ -97,6 +120,8 @@ def test_l1_every_command_leaves_its_record(service: Any, tmp_path: Path) -> Non
         "documents.show": ["document:viewed"],
         "keys.create": ["key:created"],
         "keys.revoke": ["key:revoked"],
+        "models.add": ["model:added"],
+        "models.remove": ["model:removed"],
         "people.add": ["person:added"],
         "people.disable": ["person:disabled"],
         "people.link": ["link:created"],
@@ -107,6 +132,8 @@ def test_l1_every_command_leaves_its_record(service: Any, tmp_path: Path) -> Non
     silent = {
         "documents.list",
         "keys.list",
+        "models.list",
+        "models.show",
         "people.list",
         "people.show",
         "quarantine.list",

@@ -1,0 +1,296 @@
+"""What each event of the audit log tells."""
+
+# NOTE: No `from __future__ import annotations` here: it would hide NotRequired from the classes below.
+
+from typing import NotRequired, TypedDict
+
+
+class AuditRead(TypedDict):
+    """Someone read the log: `what` is list, show, verify or export; the filters that they gave, and the record that they
+    looked at.
+
+    `order` is newest-first or oldest-first, `limit` the most records that were asked for, `after` the last record of the
+    page before, `document` an id or a path, `form` that of an export. `outcome` is what was asked for, and of a check what
+    it found: verified or broken; then `records` is how many there were, and `head` the hash of the last.
+    """
+
+    what: str
+    order: NotRequired[str]
+    limit: NotRequired[int]
+    tag: NotRequired[str | None]
+    actor: NotRequired[str | None]
+    since: NotRequired[str | None]
+    until: NotRequired[str | None]
+    document: NotRequired[str | None]
+    outcome: NotRequired[str | None]
+    after: NotRequired[str | None]
+    form: NotRequired[str]
+    record: NotRequired[str]
+    records: NotRequired[int]
+    head: NotRequired[str]
+
+
+class AuditRecovered(TypedDict):
+    """A crash had left an unfinished line: what was cut off it, and whether a whole record was kept."""
+
+    file: str
+    kept: bool
+    bytes_cut: int
+    sha256_cut: str
+
+
+class ConversationDeleted(TypedDict):
+    """The person deleted a conversation of theirs; its questions are still in the log."""
+
+    conversation: str
+
+
+class ConversationRead(TypedDict):
+    """A conversation was shown again or exported to its person: the audit ids of the questions whose answers were shown,
+    and how many were withheld because the person may no longer read what they rest on; ids and paths of the documents that
+    those answers cite."""
+
+    conversation: str
+    questions: list[str]
+    withheld: int
+    documents: NotRequired[list[str]]
+    paths: NotRequired[list[str]]
+    form: NotRequired[str]
+
+
+class DataInitialised(TypedDict):
+    """A data directory was made: the embedder that its index is bound to, and the hash of the policy set."""
+
+    embedder: str
+    policy: str
+
+
+DocumentWritten = TypedDict("DocumentWritten", {"run": str, "path": str, "sha256": str, "class": str})
+"""A document's new content: its path, SHA-256 of its bytes, and the access class that its label gives."""
+
+DocumentRelabelled = TypedDict("DocumentRelabelled", {"run": str, "document": str, "path": str, "class": str})
+"""A document changed its access class and nothing else."""
+
+
+class DocumentDownloaded(TypedDict):
+    """The original file of a document, or the picture of a page of it, was given to the actor."""
+
+    document: str
+    version: int
+    path: str
+    page: NotRequired[int]
+
+
+class DocumentQuarantined(TypedDict):
+    """A file or a record of a collection was refused."""
+
+    run: str
+    path: str
+    reason: str
+
+
+class DocumentRemoved(TypedDict):
+    """A document left the index; `run` is there where an ingest did it."""
+
+    run: NotRequired[str]
+    document: str
+    version: int
+    path: str
+    reason: str
+
+
+class DocumentViewed(TypedDict):
+    """A document was shown to the actor; `text` says whether its parsed text was, or only what is known of it."""
+
+    document: str
+    version: int
+    path: str
+    text: bool
+
+
+class FeedbackGiven(TypedDict):
+    """The person judged the answer to the question whose audit id is `question`, or told the owner of a knowledge base that
+    something is missing; the reason stands in the steward's list."""
+
+    feedback: str
+    question: str
+    verdict: str
+
+
+class IngestStarted(TypedDict):
+    """An ingest run began over a source."""
+
+    run: str
+    source: str
+
+
+class IngestFinished(TypedDict):
+    """An ingest run ended, and how its counts add up."""
+
+    run: str
+    outcome: str
+    found: int
+    added: int
+    changed: int
+    removed: int
+    quarantined: int
+    unchanged: NotRequired[int]
+    relabelled: NotRequired[int]
+
+
+class KeyCreated(TypedDict):
+    """A key was made for a person; the rights are there where the key has fewer than its owner."""
+
+    key: str
+    person: str
+    expires: str
+    groups: NotRequired[list[str] | None]
+    clearance: NotRequired[str | None]
+    roles: NotRequired[list[str] | None]
+
+
+class KeyRevoked(TypedDict):
+    """A key is refused from now on."""
+
+    key: str
+    person: NotRequired[str]
+
+
+class LinkCreated(TypedDict):
+    """A one-time link was made with which a person can sign in."""
+
+    link: str
+    person: str
+    expires: str
+
+
+class ModelAdded(TypedDict):
+    """A GGUF file was copied into the data directory, with this SHA-256 and so many bytes."""
+
+    model: str
+    sha256: str
+    size: int
+
+
+class ModelRemoved(TypedDict):
+    """A GGUF file was removed; the SHA-256 is there where the file was whole."""
+
+    model: str
+    sha256: NotRequired[str | None]
+
+
+class PersonAdded(TypedDict):
+    """A person was added, with these rights."""
+
+    person: str
+    groups: list[str]
+    clearance: str
+    roles: list[str]
+
+
+class PersonDisabled(TypedDict):
+    """Every credential of the person is refused from now on."""
+
+    person: str
+
+
+class PolicyFault(TypedDict):
+    """A decision erred and was therefore a Deny: who asked for what, and what went wrong."""
+
+    error: str
+
+
+class QuestionAsked(TypedDict):
+    """A question, and everything that its answer may be made from.
+
+    `policy` is the hash of the policy set, `passages` and `contents` are ids and SHA-256 of what was retrieved, `digest`
+    is the model's. The question is in `text`; or, where the settings say so, SHA-256 of `blinder` and text is in
+    `text_sha256`.
+    """
+
+    policy: str
+    passages: list[int]
+    contents: list[str]
+    model: str
+    runtime: str
+    digest: str | None
+    text: NotRequired[str]
+    text_sha256: NotRequired[str]
+    blinder: NotRequired[str]
+    kb: NotRequired[str | None]
+
+
+class QuestionAnswered(TypedDict):
+    """The answer to the question whose audit id is `question`: each citation is document, version, start and end; `paths`
+    are those of the cited documents as they were then; `unsupported` counts the sentences of the model that the sources it
+    cited did not support, where there were any."""
+
+    question: str
+    citations: list[list[str | int]]
+    citations_dropped: int
+    characters: int
+    paths: NotRequired[list[str]]
+    unsupported: NotRequired[int]
+
+
+class QuestionCancelled(TypedDict):
+    """The person left, or stopped the answer."""
+
+    question: str
+
+
+class QuestionFailed(TypedDict):
+    """The answer broke off by an error of this name."""
+
+    question: str
+    error: str
+
+
+class QuestionRefused(TypedDict):
+    """The documents that this person may read do not answer; `reason` says how that was seen."""
+
+    question: str
+    reason: str
+
+
+class SearchRun(TypedDict):
+    """A search and what it found, as in a question, with ids and paths of the documents that the passages are of."""
+
+    policy: str
+    passages: list[int]
+    contents: list[str]
+    documents: NotRequired[list[str]]
+    paths: NotRequired[list[str]]
+    text: NotRequired[str]
+    text_sha256: NotRequired[str]
+    blinder: NotRequired[str]
+    kb: NotRequired[str | None]
+
+
+class ServiceStarted(TypedDict):
+    """The service began to answer, in this version and under this policy set."""
+
+    version: str
+    policy: str
+    address: NotRequired[str]
+    model: NotRequired[str]
+
+
+class ServiceStopped(TypedDict):
+    """The service ended in an orderly way; a start without it means that it was killed."""
+
+    reason: NotRequired[str]
+
+
+class SessionEnded(TypedDict):
+    """The person signed out."""
+
+    session: str
+
+
+class SessionStarted(TypedDict):
+    """The person signed in, by a link or by the key of that id."""
+
+    session: str
+    key: NotRequired[str | None]
+    expires: str
