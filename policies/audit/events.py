@@ -30,7 +30,9 @@ class EventTag(StrEnum):
     DOCUMENT_RELABELLED = "document:relabelled"
     DOCUMENT_REMOVED = "document:removed"
     DOCUMENT_VIEWED = "document:viewed"
+    FEEDBACK_DONE = "feedback:done"
     FEEDBACK_GIVEN = "feedback:given"
+    FEEDBACK_READ = "feedback:read"
     INGEST_FINISHED = "ingest:run:finished"
     INGEST_STARTED = "ingest:run:started"
     KEY_CREATED = "key:created"
@@ -68,7 +70,9 @@ PAYLOADS: Mapping[EventTag, type] = types.MappingProxyType(
         EventTag.DOCUMENT_RELABELLED: payloads.DocumentRelabelled,
         EventTag.DOCUMENT_REMOVED: payloads.DocumentRemoved,
         EventTag.DOCUMENT_VIEWED: payloads.DocumentViewed,
+        EventTag.FEEDBACK_DONE: payloads.FeedbackDone,
         EventTag.FEEDBACK_GIVEN: payloads.FeedbackGiven,
+        EventTag.FEEDBACK_READ: payloads.FeedbackRead,
         EventTag.INGEST_FINISHED: payloads.IngestFinished,
         EventTag.INGEST_STARTED: payloads.IngestStarted,
         EventTag.KEY_CREATED: payloads.KeyCreated,

@@ -108,6 +108,20 @@ class DocumentViewed(TypedDict):
     text: bool
 
 
+class FeedbackDone(TypedDict):
+    """A steward marked a note as done, or as open again."""
+
+    feedback: str
+    done: bool
+
+
+class FeedbackRead(TypedDict):
+    """A steward was shown the list of notes: those in it, and the audit ids of the questions whose text was shown."""
+
+    notes: list[str]
+    questions: list[str]
+
+
 class FeedbackGiven(TypedDict):
     """The person judged the answer to the question whose audit id is `question`, or told the owner of a knowledge base that
     something is missing; the reason stands in the steward's list."""

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict
 
+from policies.audit.events import EventTag
 from policies.errors import NotFoundError
 from policies.identity import Principal
 from service.conversations.store import Feedback
@@ -46,6 +47,9 @@ async def notes(request: Request, shared: Shared) -> Response:
         found = [one for one in installation.conversations.feedback() if _concerns(installation, principal, one)]
         found.sort(key=lambda one: one.done)
         told = [_told(installation, principal, one) for one in found]
+        seen = [one.note.question for one in told if one.question is not None]
+        listed_notes = {"notes": [one.note.id for one in told], "questions": seen}
+        installation.audit.append(EventTag.FEEDBACK_READ, principal.id, listed_notes)
         return shown("notes.html", "notes", visitor, notes=told)
 
     return await steward_page(request, make)
@@ -56,9 +60,11 @@ async def settle(note: str, body: Settled, visitor: ActingSteward, shared: Share
     """Marks a note as done, or as open again."""
 
     def change() -> None:
-        store = shared.installation.conversations
-        if not _concerns(shared.installation, visitor.principal, store.note(note)):
+        installation, principal = shared.installation, visitor.principal
+        store = installation.conversations
+        if not _concerns(installation, principal, store.note(note)):
             raise NotFoundError(f"there is no note {note!r}", hint="The list shows those that are there.")
+        installation.audit.append(EventTag.FEEDBACK_DONE, principal.id, {"feedback": note, "done": body.done})
         store.settle(note, done=body.done)
 
     await anyio.to_thread.run_sync(change)

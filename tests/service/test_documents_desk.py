@@ -297,6 +297,11 @@ def test_a_note_shows_its_question_only_to_who_may_read_what_the_answer_rests_on
     assert stella.send(f"/web/documents/notes/{note.group(1)}", {"done": True}).status_code == 200
     page = stella.get("/documents/notes")
     assert page.index("dora says so") < page.index("ana says so")
+    assert events(service, "feedback:done")[0]["payload"] == {"feedback": note.group(1), "done": True}
+    # That a colleague's question was shown is in the log; one that was withheld is not among those shown.
+    read = events(service, "feedback:read")[0]
+    assert (read["actor"], asked["ana"] in read["payload"]["questions"]) == ("stella", True)
+    assert asked["dora"] not in read["payload"]["questions"]
     everything = browser("sten").get("/documents/notes")
     for shown in (LEAVE, MERGER, "for the board alone"):
         assert shown in everything
