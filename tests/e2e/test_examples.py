@@ -18,8 +18,11 @@ import pytest
 from PIL import Image
 
 from ingest.parsing.ocr import tessdata_folder
+from policies.access.actions import Action
 from policies.access.scope import UnsafeEverything
+from service.operations.documents import scope_for
 from service.settings import load_settings
+from service.web.suggestions import suggestions
 from service.wiring import Installation
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -218,3 +221,29 @@ def test_the_log_tells_all_of_it(data: Path, answers: Mapping[str, Any]) -> None
     told = {record["id"]: record for record in map(json.loads, listed.stdout.splitlines())}
     assert {identifier: told[identifier]["actor"] for identifier in asked} == asked
     assert inhouse(data, "audit", "verify").returncode == 0
+
+
+def test_each_person_is_suggested_questions_that_their_own_documents_answer(
+    data: Path, inhouse_within: Command, tmp_path: Path
+) -> None:
+    suggested = {}
+    with Installation(data, load_settings(data)) as installation:
+        for person in ("ana", "carla", "eve"):
+            principal = installation.people.principal(person)
+            suggested[person] = suggestions(installation, principal)
+            # Made for a permission once, and the same again.
+            assert suggestions(installation, principal) == suggested[person]
+        assert suggestions(installation, installation.people.principal("finn")) == []
+        titles = {}
+        for person in suggested:
+            scope = scope_for(installation, installation.people.principal(person), Action.RETRIEVE)
+            titles[person] = {one.title for one in installation.store.documents(scope, limit=1000)}
+    for person, questions in suggested.items():
+        # Eve may read hardly more than what is on the web.
+        assert len(questions) == len(set(questions)) == (2 if person == "eve" else 3)
+        for one in questions:
+            title = re.search("“([^”]+)” say", one)
+            assert title is None or title.group(1) in titles[person]
+        asked = [{"id": str(place), "text": one} for place, one in enumerate(questions)]
+        told = batch(inhouse_within, data, "ask", person, asked, tmp_path)
+        assert sum(not one["refused"] for one in told.values()) >= 2, (person, questions)

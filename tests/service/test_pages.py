@@ -266,15 +266,6 @@ def test_the_log_tells_sessions_views_and_feedback(service: Any, browser: Callab
     assert listed[2]["payload"]["questions"] == [answered.group(1)]
 
 
-def test_a_suggestion_is_answered_by_the_person_s_own_documents(browser: Callable[..., Browser]) -> None:
-    for person, told in (("ana", "Tannhof"), ("audra", "merger.md")):
-        page = browser(person).client.get("/").text
-        assert told not in page
-    suggested = re.findall(r'class="suggestion">([^<]+)<', browser("dora").client.get("/").text)
-    for one in suggested:
-        assert "text" in browser("dora").ask(one.replace("&#34;", '"'))
-
-
 CITED: Mapping[str, Any] = {"number": 1, "title": "T", "path": "p", "document": "d", "version": 1, "start": 0, "end": 1}
 
 
