@@ -59,6 +59,31 @@ PEOPLE = {
 }
 
 
+_TEMPORARY = {name: os.environ.get(name) for name in ("TMPDIR", "SQLITE_TMPDIR")}
+
+
+def _restore_temporary_files() -> None:
+    tempfile.tempdir = None
+    for name, value in _TEMPORARY.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def restore_temporary_files() -> Callable[[], None]:
+    """Puts temporary files where they were when the tests began: an operation sends its process's into its data directory."""
+    return _restore_temporary_files
+
+
+@pytest.fixture(autouse=True)
+def _own_temporary_files() -> Iterator[None]:
+    """No test has its temporary files where another's operation put them."""
+    yield
+    _restore_temporary_files()
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of the checkout."""

@@ -94,12 +94,14 @@ def site(
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
+def chromium(restore_temporary_files: Callable[[], None]) -> Iterator[Any]:
     """One browser for a module, since its event loop would be in the way of other modules' own; skips where there is none."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright has no wheel for this platform")
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found is None:
         pytest.skip("needs Chromium: install your system's package `chromium`")
+    # Its sockets lie there, and their path must be short.
+    restore_temporary_files()
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield browser
