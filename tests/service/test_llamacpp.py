@@ -321,8 +321,8 @@ def test_closing_the_stream_stops_the_model_while_everything_else_goes_on(gguf_d
         # There is one slot, which the next answer gets when this one has stopped.
         body = {"messages": [{"role": "user", "content": "Once"}], "max_tokens": 1, "stream": True}
         assert await Generation(loaded.server, body, made._slots).next(Patience(20, 20, 20)) is not None
-        (end,) = ends
-        assert end < 7000
+        # The second may have ended by now too.
+        assert ends[0] < 7000
         await made.close()
 
     ends: list[int] = []
