@@ -159,6 +159,8 @@ class LlamaCppRuntime:
         parameters = self._parameters(xllamacpp.CommonParams(), path, key)
         try:
             server = xllamacpp.Server(parameters)
+            # A server that is let go before its loop has taken up work hangs its process for ever: one token is waited for.
+            server.handle_completions({"prompt": "a", "max_tokens": 1})
         except RuntimeError:
             # The library gives the same words for every cause; the file and the socket were looked at before.
             raise ModelUnavailable(
