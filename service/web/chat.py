@@ -76,7 +76,7 @@ async def _chat_page(request: Request, shared: State, conversation: str | None) 
     except AuthenticationRequired:
         return to_sign_in()
 
-    card = await shared.installation.runtime.card()
+    chosen = shared.installation.settings.runtime
 
     def read() -> Response:
         installation, principal = shared.installation, visitor.principal
@@ -87,7 +87,8 @@ async def _chat_page(request: Request, shared: State, conversation: str | None) 
             "chat.html",
             "/",
             visitor,
-            model=card,
+            # Named from the settings: a model server that is away must not take people's own conversations with it.
+            model=chosen.model or chosen.kind,
             kbs=kbs,
             conversation=opened,
             conversations=installation.conversations.listed(principal.id),

@@ -50,7 +50,6 @@ def _told(
     start, end = cited
     passage = next((one for one in passages if one.start <= start < one.end), None)
     page, heading = (passage.page, passage.heading) if passage is not None else (None, ())
-    pages: Sequence[Page] = ()
     if found.version != version or passage is None:
         before, marked, after = "", "", ""
     elif openable:

@@ -43,7 +43,7 @@ def turn_html(turn: Turn, classifications: Sequence[str], *, withheld: bool = Fa
     answer = {**_NOTHING, **turn.answer}
     citations = list(answer["citations"])
     highest = highest_classification(citations, classifications)
-    body = Markup("") if withheld else answer_html(str(answer.get("answer", "")), str(answer.get("form", "quotes")), citations)
+    body = Markup("") if withheld else answer_html(str(answer["answer"]), str(answer["form"]), citations)
     return fragment(
         "turn.html",
         turn=turn,
