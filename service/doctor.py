@@ -14,7 +14,8 @@ from typing import Literal
 
 from policies.errors import InhouseError
 from service.ownership import SOCKET_NAME, holder
-from service.settings import RuntimeSettings, Settings, load_settings
+from service.settings import Settings, load_settings
+from service.settings_groups import RuntimeSettings
 from service.surroundings import foreign_start_files, network_file_system
 from service.wiring import Installation, embedder_words
 

@@ -22,7 +22,8 @@ from policies.identity import SYSTEM_ID
 from service.cli.display import note, say
 from service.control.server import create_control_app
 from service.ownership import SOCKET_NAME, owned
-from service.settings import ServerSettings, Settings
+from service.settings import Settings
+from service.settings_groups import ServerSettings
 from service.web.application import create_site
 from service.wiring import Installation
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from policies.audit.log import AuditLog
 from policies.errors import DataDirectoryError
 from policies.identity import LOCAL_OWNER_ID, Principal
-from service.settings import DEFAULT_RUNTIME
+from service.settings_groups import DEFAULT_RUNTIME
 
 if TYPE_CHECKING:
     from ingest.parsing.pictures import PagePictures
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from service.answer.engine import AnswerEngine
     from service.conversations.store import ConversationStore
     from service.runtimes.interface import Runtime
-    from service.settings import RuntimeSettings, Settings
+    from service.settings import Settings
+    from service.settings_groups import RuntimeSettings
     from vectorstore.embedders.interface import Embedder
     from vectorstore.search import Search
     from vectorstore.store import Store

@@ -16,7 +16,8 @@ from policies.identity import LOCAL_OWNER_ID
 from service.operations.registry import Emit, Operation, Result
 from service.runtimes.factory import make_served
 from service.runtimes.model_files import ModelFolder
-from service.settings import RuntimeSettings, Settings
+from service.settings import Settings
+from service.settings_groups import RuntimeSettings
 from service.wiring import Installation, embedder_words
 
 if TYPE_CHECKING:

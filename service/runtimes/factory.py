@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.answer.prompts import messages
-from service.settings import RuntimeSettings
+from service.settings_groups import RuntimeSettings
 
 if TYPE_CHECKING:
     from service.runtimes.extractive import ExtractiveRuntime

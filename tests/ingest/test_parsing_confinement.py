@@ -233,7 +233,8 @@ def test_a_process_with_a_second_thread_is_refused_because_that_thread_would_sta
 def test_the_doctor_says_which_wall_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     from service.doctor import examine
     from service.initialise import initialise
-    from service.settings import EmbeddingSettings, Settings
+    from service.settings import Settings
+    from service.settings_groups import EmbeddingSettings
 
     initialise(tmp_path / "data", Settings(embedding=EmbeddingSettings(kind="hashing")))
     holding = {"network": True, "files": True, "calls": True}
