@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vectorstore.embedders.interface import Embedder
 
 _SLICE = 512
-"""Texts that cross to the other process at a time: enough to sort by length, few enough to show progress."""
+"""Texts that cross to the other process at a time: enough that the crossing costs nothing, few enough to show progress."""
 
 _NICENESS = 10
 

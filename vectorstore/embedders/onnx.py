@@ -24,9 +24,6 @@ WINDOW = 256
 FORM = 1
 """The version of how the graph is built and quantised; a change makes other vectors and so another fingerprint."""
 
-_BATCH = 8
-"""Texts in one run: batches of 8 were the fastest of 4 to 64 on mixed lengths."""
-
 _UNWANTED = ["SkipLayerNormFusion"]
 """A fusion of ONNX Runtime whose kernel is slower than the two that it replaces (bench/embedders.py --ways)."""
 
@@ -108,12 +105,8 @@ def _is_current(model: Path) -> bool:
 
 
 class OnnxEmbedder:
-    """Reads the directory that `prepare` made.
-
-    Quantised, a text's vector depends a little on the batch that it comes in, because activations share a scale: the
-    cosine between two vectors of one text was at least 0.99 over 400 abstracts of SciFact (bench/embedders.py), and is at
-    least 0.95 for texts of a word, of none, or in no language (tests/contracts).
-    """
+    """Reads the directory that `prepare` made. A text's vector depends on that text alone: what is embedded beside it, of
+    whoever's documents, leaves no trace in it."""
 
     def __init__(self, model: Path, *, threads: int, quantised: bool = True) -> None:
         import onnxruntime
@@ -123,7 +116,7 @@ class OnnxEmbedder:
         if not (model / _MANIFEST).is_file():
             raise DataDirectoryError(f"there is no embedding model in {model}", hint="Build it: inhouse init")
         options = onnxruntime.SessionOptions()
-        # Several batches side by side, each on one thread, lose no time waiting for each other inside an operator.
+        # Several texts side by side, each on one thread, lose no time waiting for each other inside an operator.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(
@@ -158,28 +151,22 @@ class OnnxEmbedder:
         return [len(one) for one in self._whole.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def embed(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> Vectors:
-        """One unit row a text; texts of like length run together, because a batch costs what its longest text costs."""
+        """One unit row a text."""
+        # Texts of one run would share the scale of their int8 activations, and pay for the longest of them; one by one they
+        # take no more time from some 60 word pieces on (bench/embedders.py --ways).
+        inputs = [one.ids for one in self._cutting.encode_batch_fast(list(texts))]
         vectors = np.empty((len(texts), self._dimension), np.float32)
-        encoded = self._cutting.encode_batch_fast(list(texts))
-        order = sorted(range(len(texts)), key=lambda index: len(encoded[index]))
-        batches = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
-        inputs = [[encoded[row].ids for row in rows] for rows in batches]
-        outputs = self._threads.map(self._run, inputs) if self._threads and len(batches) > 1 else map(self._run, inputs)
-        for rows, output in zip(batches, outputs, strict=True):
-            vectors[rows] = output
+        outputs = self._threads.map(self._run, inputs) if self._threads and len(inputs) > 1 else map(self._run, inputs)
+        for row, output in enumerate(outputs):
+            vectors[row] = output
             if progress is not None:
-                progress(len(rows))
+                progress(1)
         return vectors
 
     def embed_query(self, text: str) -> Vectors:
         """The model reads questions as it reads passages."""
         return self.embed([text])
 
-    def _run(self, batch: list[list[int]]) -> Any:
-        width = max(len(ids) for ids in batch)
-        ids = np.zeros((len(batch), width), np.int64)
-        mask = np.zeros((len(batch), width), np.int64)
-        for row, one in enumerate(batch):
-            ids[row, : len(one)] = one
-            mask[row, : len(one)] = 1
-        return self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+    def _run(self, pieces: list[int]) -> Any:
+        ids = np.array([pieces], np.int64)
+        return self._session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0][0]
