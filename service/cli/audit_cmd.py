@@ -9,6 +9,7 @@ import typer
 
 from service.cli._common import AsOption, ConfigOption, DataOption, JsonOption, perform
 from service.cli.display import say, say_json, table
+from service.cli.meter import meter
 
 app = typer.Typer(pretty_exceptions_enable=False, no_args_is_help=True, help="List, show and verify what happened.")
 
@@ -76,7 +77,8 @@ def verify(
 ) -> None:
     """Check the whole chain; exit code 11 and the first bad record where it does not hold. Recorded."""
     request = {"expected": expect or [], "as_person": as_person}
-    found = perform(data, config, "audit.verify", request)["verification"]
+    with meter(lambda progress: f"{progress['share']:.0%} of the log is read", shown=not json) as take:
+        found = perform(data, config, "audit.verify", request, emit=take)["verification"]
     if json:
         say_json(found)
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +10,8 @@ import typer
 
 from policies.errors import Interrupted, PartialFailure, UsageError
 from service.cli._common import AsOption, ConfigOption, DataOption, JsonOption, absolute, directory_of, perform
-from service.cli.display import note, plain, say, say_json
+from service.cli.display import say, say_json
+from service.cli.meter import meter
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
@@ -48,11 +48,8 @@ def ingest(
             "dry_run": dry_run,
             "as_person": as_person,
         }
-        meter = Meter(shown=not json)
-        try:
-            report = perform(data, config, "ingest", request, emit=meter)["run"]
-        finally:
-            meter.close()
+        with meter(described, shown=not json) as take:
+            report = perform(data, config, "ingest", request, emit=take)["run"]
         reports.append(report)
         if json:
             say_json(report)
@@ -82,43 +79,15 @@ def show_report(report: Mapping[str, Any]) -> None:
         say(f"  quarantined: {one['path']}: {one['reason']} ({one['detail']})")
 
 
-class Meter:
-    """The progress line on standard error: drawn over itself on a terminal, a line now and then elsewhere."""
-
-    def __init__(self, *, shown: bool) -> None:
-        self._shown = shown
-        self._terminal = sys.stderr.isatty()
-        self._told = 0.0
-        self._drawn = False
-
-    def __call__(self, event: Mapping[str, Any]) -> None:
-        """Takes one event of the run."""
-        progress = event.get("progress")
-        if progress is None or not self._shown:
-            return
-        seconds = max(progress["seconds"], 1e-9)
-        if not self._terminal and seconds - self._told < 10:
-            return
-        self._told = seconds
-        share = progress["share"]
-        left = f", {seconds / share - seconds:.0f} s left" if share else ""
-        bar = "#" * int(20 * share)
-        line = (
-            f"[{bar:<20}] {progress['files']}/{progress['of']} files, {progress['passages']} passages, "
-            f"{progress['passages'] / seconds:.0f}/s{left}"
-        )
-        if self._terminal:
-            sys.stderr.write("\r\x1b[K" + plain(line))
-            sys.stderr.flush()
-            self._drawn = True
-        else:
-            note(line)
-
-    def close(self) -> None:
-        """Ends the line that is drawn over."""
-        if self._drawn:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+def described(progress: Mapping[str, Any]) -> str:
+    """How far a run is."""
+    seconds, share = max(progress["seconds"], 1e-9), progress["share"]
+    left = f", {seconds / share - seconds:.0f} s left" if share else ""
+    bar = "#" * int(20 * share)
+    return (
+        f"[{bar:<20}] {progress['files']}/{progress['of']} files, {progress['passages']} passages, "
+        f"{progress['passages'] / seconds:.0f}/s{left}"
+    )
 
 
 def _init_labels(paths: list[Path], data: Path | None, config: Path | None) -> None:

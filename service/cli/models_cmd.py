@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ import typer
 
 from service.cli._common import ConfigOption, DataOption, JsonOption, absolute, perform
 from service.cli.display import note, say, say_json, table
+from service.cli.meter import meter
 
 app = typer.Typer(pretty_exceptions_enable=False, no_args_is_help=True, help="Add, list, show and remove models.")
 _MIB = 2**20
@@ -29,11 +29,8 @@ def add(
 ) -> None:
     """Copy a GGUF file into the data directory, after a look at its form, size and SHA-256; whole, or not at all."""
     request = {"path": str(absolute(file)), "name": name, "sha256": sha256}
-    meter = _Meter(shown=not json)
-    try:
-        found = perform(data, config, "models.add", request, emit=meter)
-    finally:
-        meter.close()
+    with meter(_copied, shown=not json) as take:
+        found = perform(data, config, "models.add", request, emit=take)
     model = found["model"]
     if json:
         say_json(found)
@@ -91,22 +88,5 @@ def remove(
         say(f"Removed {name}.")
 
 
-class _Meter:
-    """How much is copied, drawn over itself on a terminal; elsewhere nothing, because it is soon done."""
-
-    def __init__(self, *, shown: bool) -> None:
-        self._shown = shown and sys.stderr.isatty()
-
-    def __call__(self, event: Mapping[str, Any]) -> None:
-        """Takes one event."""
-        copied = event.get("copied")
-        if copied is None or not self._shown:
-            return
-        sys.stderr.write(f"\r\x1b[K{copied['bytes'] / _MIB:.0f} of {copied['of'] / _MIB:.0f} MiB")
-        sys.stderr.flush()
-
-    def close(self) -> None:
-        """Ends the line that is drawn over."""
-        if self._shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+def _copied(progress: Mapping[str, Any]) -> str:
+    return f"{progress['bytes'] / _MIB:.0f} of {progress['of'] / _MIB:.0f} MiB"

@@ -10,7 +10,8 @@ import typer
 from policies.errors import Interrupted, PartialFailure
 from service.cli._common import ConfigOption, DataOption, JsonOption, absolute, perform
 from service.cli.display import say, say_json, table
-from service.cli.ingest_cmd import Meter, show_report
+from service.cli.ingest_cmd import described, show_report
+from service.cli.meter import meter
 
 app = typer.Typer(pretty_exceptions_enable=False, no_args_is_help=True, help="List, show and retry what could not be indexed.")
 
@@ -52,12 +53,9 @@ def retry(
 ) -> None:
     """Parse the files again, after they, their labels or the limits were mended. Exit code 5 means that some are still in
     quarantine."""
-    meter = Meter(shown=not json)
     request = {"id": id, "labels": str(absolute(labels)) if labels else None}
-    try:
-        found = perform(data, config, "quarantine.retry", request, emit=meter)
-    finally:
-        meter.close()
+    with meter(described, shown=not json) as take:
+        found = perform(data, config, "quarantine.retry", request, emit=take)
     if json:
         say_json(found)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -16,7 +16,7 @@ from policies.audit.events import EventTag
 from policies.audit.query import moment, record, records
 from policies.audit.records import Record
 from policies.audit.verify import Verification, verify
-from policies.errors import AccessDenied, AuditBroken, AuditUnavailable, UsageError
+from policies.errors import AccessDenied, AuditBroken, AuditUnavailable, Interrupted, UsageError
 from policies.identity import Principal
 from service.operations.registry import Emit, Operation, Result
 from service.wiring import Installation
@@ -89,13 +89,31 @@ def show(installation: Installation, request: OneRecord, emit: Emit, stop: threa
 def check(installation: Installation, request: VerifyLog, emit: Emit, stop: threading.Event) -> Result:
     """What was checked. Raises AuditBroken naming the first bad record, whether or not such a log can still be written."""
     principal = _reader(installation, request.as_person)
-    return {"verification": asdict(verified(installation, principal, request.expected))}
+
+    def progress(share: float) -> None:
+        emit({"progress": {"share": share}})
+
+    return {"verification": asdict(verified(installation, principal, request.expected, progress=progress, stop=stop))}
 
 
-def verified(installation: Installation, principal: Principal, expected: Collection[str] = ()) -> Verification:
-    """Checks the whole log for a principal who may read it; what was found is recorded too. Raises AuditBroken."""
+def verified(
+    installation: Installation,
+    principal: Principal,
+    expected: Collection[str] = (),
+    *,
+    progress: Callable[[float], None],
+    stop: threading.Event,
+) -> Verification:
+    """Checks the whole log for a principal who may read it; what was found is recorded too. `progress` is told the share
+    that is read. Raises AuditBroken, or Interrupted soon after `stop` is set."""
+
+    def step(share: float) -> None:
+        if stop.is_set():
+            raise Interrupted("stopped before the end of the log", hint="Nothing is said of the rest: verify it again.")
+        progress(share)
+
     try:
-        found = verify(installation.directory / "audit", expected=expected)
+        found = verify(installation.directory / "audit", expected=expected, progress=step)
     except AuditBroken:
         with suppress(AuditUnavailable):
             _recorded(installation, principal, {"what": "verify", "outcome": "broken"})

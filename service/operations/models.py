@@ -50,14 +50,14 @@ class OneModel(BaseModel):
 
 
 def add(installation: Installation, request: AddModel, emit: Emit, stop: threading.Event) -> Result:
-    """Copies a GGUF file into the data directory, with `copied` events on the way. What refuses it: `ModelFolder.add`."""
+    """Copies a GGUF file into the data directory, with `progress` on the way. What refuses it: `ModelFolder.add`."""
     told = 0
 
     def progress(done: int, whole: int) -> None:
         nonlocal told
         if done - told >= _PROGRESS_BYTES or done == whole:
             told = done
-            emit({"copied": {"bytes": done, "of": whole}})
+            emit({"progress": {"bytes": done, "of": whole}})
 
     folder = ModelFolder(installation.directory)
     known = folder.add(request.path, request.name or request.path.stem, request.sha256, progress, stop)

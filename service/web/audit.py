@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+import math
+import threading
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Annotated
 from urllib.parse import urlencode
 
+import anyio
+import anyio.from_thread
 import anyio.to_thread
 from fastapi import APIRouter, Depends, HTTPException, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 
 from policies.audit.events import EventTag
 from policies.audit.pages import OUTCOMES, SHOWN, Wanted, every, page
 from policies.audit.query import moment, record, records
 from policies.audit.records import Record
 from policies.errors import AuthenticationRequired, InhouseError, UsageError
+from policies.identity import Principal
 from service.operations.audit import verified
-from service.web import audit_export, rendering
+from service.web import audit_export, event_stream, rendering
 from service.web.audit_rows import Row, detail, row, visible
 from service.web.rendering import desk_page, texts
 from service.web.sign_in import to_sign_in
@@ -181,9 +188,42 @@ async def export(request: Request, shared: Shared) -> Response:
 
 @router.post("/audit/verify")
 async def verify(visitor: Annotated[Visitor, Depends(acting_auditor)], shared: Shared) -> Response:
-    """Checks the whole chain. Raises AuditBroken naming the first bad record; either is recorded."""
-    found = await anyio.to_thread.run_sync(verified, shared.installation, visitor.principal)
-    return JSONResponse({"records": found.records, "head": found.head, "next": "/audit"})
+    """Checks the whole chain, as server-sent events: `progress` with the share that is read, then `verified`, or `failed`
+    naming the first bad record; either is recorded. It ends where nobody listens any more."""
+    return event_stream.response(verifying(shared.installation, visitor.principal))
+
+
+async def verifying(installation: Installation, principal: Principal) -> AsyncGenerator[str]:
+    """The events of a verification. Whoever leaves them off ends it."""
+    stop = threading.Event()
+    send, receive = anyio.create_memory_object_stream[str](math.inf)
+
+    def tell(one: str) -> None:
+        with suppress(anyio.BrokenResourceError):
+            send.send_nowait(one)
+
+    def progress(share: float) -> None:
+        anyio.from_thread.run_sync(tell, event_stream.event("progress", {"share": share}))
+
+    async def check() -> None:
+        async with send:
+            try:
+                work = partial(verified, installation, principal, progress=progress, stop=stop)
+                found = await anyio.to_thread.run_sync(work)
+                last = event_stream.event("verified", {"records": found.records, "head": found.head})
+            except InhouseError as error:
+                last = event_stream.event("failed", {"error": error.message, "hint": error.hint})
+            tell(last)
+
+    task = asyncio.create_task(check())
+    try:
+        async with receive:
+            async for one in receive:
+                yield one
+    finally:
+        stop.set()
+        with anyio.CancelScope(shield=True):
+            await task
 
 
 @router.get("/audit/{identifier}")

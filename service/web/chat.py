@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
 import anyio.to_thread
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from policies.audit.events import EventTag
@@ -19,6 +18,7 @@ from service.api.chat import knowledge_bases
 from service.api.state import State
 from service.conversations.store import Conversation, Outcome, Turn
 from service.runtimes import interface
+from service.web import event_stream
 from service.web import turns as shown
 from service.web.export import exported
 from service.web.rendering import desk_page, page
@@ -145,7 +145,7 @@ async def ask(body: Question, visitor: Acting, shared: Shared) -> Response:
 
     conversation, turns = await anyio.to_thread.run_sync(prepare)
     events = _events(shared, visitor, body, conversation, turns)
-    return StreamingResponse(events, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+    return event_stream.response(events)
 
 
 async def _events(
@@ -158,11 +158,11 @@ async def _events(
     gone = await anyio.to_thread.run_sync(shown.withheld, shared.installation, visitor.principal, turns)
     history = _history([one for one in turns if one.number not in gone])
     try:
-        yield _event("begin", {"conversation": conversation.id, "title": conversation.title})
+        yield event_stream.event("begin", {"conversation": conversation.id, "title": conversation.title})
         async with aclosing(_answer(shared, visitor, body, history)) as stream:
             async for event in stream:
                 if isinstance(event, Delta):
-                    yield _event("delta", {"text": event.text})
+                    yield event_stream.event("delta", {"text": event.text})
                 else:
                     form = "quotes" if event.answer.runtime == "extractive" else "markdown"
                     answer = {**event.answer.to_json(), "form": form}
@@ -175,7 +175,7 @@ async def _events(
             turn = await anyio.to_thread.run_sync(_kept, shared, visitor, body, conversation, outcome, answer)
     levels = shared.installation.settings.access.classifications
     told = {"html": shown.turn_html(turn, levels), "number": turn.number, "citations": answer.get("citations", [])}
-    yield _event("done", told)
+    yield event_stream.event("done", told)
 
 
 async def _answer(
@@ -274,7 +274,3 @@ async def feedback(body: Judgement, visitor: Acting, shared: Shared) -> Response
         return given.id
 
     return JSONResponse({"feedback": await anyio.to_thread.run_sync(keep)})
-
-
-def _event(name: str, value: dict[str, Any]) -> str:
-    return f"event: {name}\ndata: {json.dumps(value, ensure_ascii=False)}\n\n"

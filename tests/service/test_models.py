@@ -61,7 +61,7 @@ def desk(tmp_path: Path) -> Desk:
 def test_a_file_is_copied_whole_with_what_was_found_beside_it_and_for_its_owner_alone(desk: Desk, tiny_gguf: Path) -> None:
     found = desk("add", path=str(tiny_gguf), sha256=DIGEST.upper())["model"]
     assert (found["name"], found["size"], found["sha256"]) == ("stories260K", tiny_gguf.stat().st_size, DIGEST)
-    assert desk.events[-1] == {"copied": {"bytes": found["size"], "of": found["size"]}}
+    assert desk.events[-1] == {"progress": {"bytes": found["size"], "of": found["size"]}}
     assert desk.folder() == ["stories260K.gguf", "stories260K.json"]
     copied = desk.directory / "models" / "gguf" / "stories260K.gguf"
     assert hashlib.sha256(copied.read_bytes()).hexdigest() == DIGEST
