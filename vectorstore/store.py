@@ -17,7 +17,8 @@ from policies.access.scope import AccessScope, Scope, UnsafeEverything
 from policies.database import unusable
 from policies.errors import DataDirectoryError, NotFoundError
 from policies.labels import AccessClass, AccessClassId
-from vectorstore.catalog import DEAD, LIVE, PENDING, Catalog, Entry
+from vectorstore.catalog import Catalog, Entry
+from vectorstore.catalog_rows import DEAD, LIVE, PENDING
 from vectorstore.dense.chroma import ChromaVectors
 from vectorstore.dense.exact import ExactVectors
 from vectorstore.dense.planner import EXACT_ROWS, DensePlanner
@@ -34,6 +35,7 @@ from vectorstore.types import (
     PassageId,
     Vectors,
 )
+from vectorstore.versions import add_pending, flip, purge, retire, touch, undo
 
 Checkpoint = Callable[[str], None]
 """Called between the steps of a change with the step's name; tests end the process there."""
@@ -117,7 +119,7 @@ class Store:
         """Takes documents out; returns how many were there."""
         with self._write, _disk(self._directory):
             with self.catalog.writing() as connection:
-                count = self.catalog.retire(connection, documents)
+                count = retire(connection, documents)
                 self._new_generation(connection)
             self._checkpoint("retired")
             self._clean()
@@ -126,7 +128,7 @@ class Store:
     def touch(self, stats: Sequence[tuple[DocumentId, int, int]]) -> None:
         """Keeps (size, modified_ns) of files whose bytes did not change."""
         with self._write, _disk(self._directory), self.catalog.writing() as connection:
-            self.catalog.touch(connection, stats)
+            touch(connection, stats)
 
     def known(self, source: str) -> dict[str, Document]:
         """Every live document of a source by path, whoever may read it: for ingest alone."""
@@ -215,13 +217,13 @@ class Store:
         with self.catalog.writing() as connection:
             vectors_of: dict[PassageId, Any] = {}
             for draft, vectors in batch:
-                version, ids = self.catalog.add_pending(connection, draft, keep_number=keep_number)
+                version, ids = add_pending(connection, draft, keep_number=keep_number)
                 versions.append(version)
                 vectors_of.update(zip(ids, vectors, strict=True))
         self._checkpoint("pending")
         self._index(list(self.catalog.entries([PENDING], versions=versions)), vectors_of)
         with self.catalog.writing() as connection:
-            self.catalog.flip(connection, versions)
+            flip(connection, versions)
             self._new_generation(connection)
         self._checkpoint("flipped")
         self._refresh_classes()
@@ -255,7 +257,7 @@ class Store:
         self._drop(list(self.catalog.entries([DEAD])))
         self._checkpoint("dropped")
         with self.catalog.writing() as connection:
-            self.catalog.purge(connection, versions)
+            purge(connection, versions)
         self._refresh_classes()
 
     def _drop(self, entries: Sequence[Entry]) -> None:
@@ -293,7 +295,7 @@ class Store:
         if pending:
             self._drop(list(self.catalog.entries([PENDING])))
             with self.catalog.writing() as connection:
-                self.catalog.undo(connection, pending)
+                undo(connection, pending)
         if not self.exact.load(self._directory / "dense", self.catalog.properties()["generation"]):
             self._rebuild_exact()
         self._clean()

@@ -11,6 +11,7 @@ from sqlalchemy import event
 from policies.labels import AccessClass
 from vectorstore.catalog import Catalog
 from vectorstore.types import DocumentDraft, DocumentId, PassageDraft, PassageId
+from vectorstore.versions import add_pending, flip, retire, touch
 
 STAFF = AccessClass("handbook", "internal", frozenset({"staff"}), "hr")
 
@@ -25,26 +26,26 @@ def draft(number: int) -> DocumentDraft:
 def catalog(tmp_path: Path) -> Catalog:
     made = Catalog(tmp_path / "catalog.db")
     with made.writing() as connection:
-        versions = [made.add_pending(connection, draft(number))[0] for number in range(20)]
-        made.flip(connection, versions)
+        versions = [add_pending(connection, draft(number))[0] for number in range(20)]
+        flip(connection, versions)
     return made
 
 
-def flip(catalog: Catalog) -> object:
+def flip_one(catalog: Catalog) -> object:
     with catalog.writing() as connection:
-        version, _ = catalog.add_pending(connection, draft(3))
-        catalog.flip(connection, [version])
+        version, _ = add_pending(connection, draft(3))
+        flip(connection, [version])
     return True
 
 
-def retire(catalog: Catalog) -> object:
+def retire_one(catalog: Catalog) -> object:
     with catalog.writing() as connection:
-        return catalog.retire(connection, [catalog.documents(None)[0].id])
+        return retire(connection, [catalog.documents(None)[0].id])
 
 
-def touch(catalog: Catalog) -> object:
+def touch_one(catalog: Catalog) -> object:
     with catalog.writing() as connection:
-        catalog.touch(connection, [(catalog.documents(None)[0].id, 2, 2)])
+        touch(connection, [(catalog.documents(None)[0].id, 2, 2)])
     return True
 
 
@@ -56,9 +57,9 @@ def touch(catalog: Catalog) -> object:
         lambda catalog: catalog.documents(None, ids=[f"doc-{number}" for number in range(50)]) or True,
         lambda catalog: catalog.classes(),
         lambda catalog: catalog.passages_of(DocumentId("doc-1")) or True,
-        flip,
-        retire,
-        touch,
+        flip_one,
+        retire_one,
+        touch_one,
     ],
     ids=["passages", "documents at paths", "documents by id", "classes", "passages of a document", "flip", "retire", "touch"],
 )

@@ -1,0 +1,108 @@
+"""How the catalog's rows become the nouns of the store, and the queries that pick the live ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from policies.labels import AccessClass, AccessClassId
+from vectorstore.tables import ACCESS_CLASS, DOCUMENT, PASSAGE, VERSION
+from vectorstore.types import Document, DocumentId, Passage, PassageId
+
+PENDING, LIVE, DEAD, PURGED = "pending", "live", "dead", "purged"
+IS_LIVE = VERSION.c.state.concat("") == LIVE
+"""An expression on purpose: nearly every version is live, and by the index of the state SQLite would read them all."""
+
+_CHUNK = 500
+"""Values in one IN list; SQLite refuses more than 32,766 variables, and short lists keep statements cached."""
+
+
+def passage_query() -> Any:
+    """Live passages with what is told of their documents."""
+    return (
+        sa.select(
+            PASSAGE,
+            VERSION.c.document,
+            VERSION.c.number,
+            VERSION.c.title,
+            DOCUMENT.c.path,
+            ACCESS_CLASS.c.id.label("class_id"),
+            ACCESS_CLASS.c.kb,
+            ACCESS_CLASS.c.classification,
+        )
+        .join(VERSION, VERSION.c.id == PASSAGE.c.version)
+        .join(DOCUMENT, DOCUMENT.c.id == VERSION.c.document)
+        .join(ACCESS_CLASS, ACCESS_CLASS.c.number == VERSION.c.access_class)
+        .where(IS_LIVE)
+    )
+
+
+def document_query() -> Any:
+    """Live documents, without their text."""
+    kept = [column for column in VERSION.c if column.name not in {"text", "id"}]
+    access = [ACCESS_CLASS.c.kb, ACCESS_CLASS.c.classification, ACCESS_CLASS.c.groups, ACCESS_CLASS.c.owner]
+    return (
+        sa.select(DOCUMENT.c.id.label("document_id"), DOCUMENT.c.source, DOCUMENT.c.path, *kept, *access)
+        .join(VERSION, VERSION.c.id == DOCUMENT.c.live_version)
+        .join(ACCESS_CLASS, ACCESS_CLASS.c.number == VERSION.c.access_class)
+        .where(IS_LIVE)
+    )
+
+
+def to_passage(row: Any) -> Passage:
+    """A row of `passage_query`."""
+    return Passage(
+        id=PassageId(row.id),
+        document=DocumentId(row.document),
+        version=row.number,
+        path=row.path,
+        title=row.title,
+        heading=tuple(json.loads(row.heading)),
+        page=row.page,
+        start=row.start,
+        end=row.end,
+        text=row.text,
+        content_sha256=row.content_sha256,
+        access_class=AccessClassId(row.class_id),
+        classification=row.classification,
+        kb=row.kb,
+    )
+
+
+def to_document(row: Any) -> Document:
+    """A row of `document_query`."""
+    return Document(
+        id=DocumentId(row.document_id),
+        source=row.source,
+        path=row.path,
+        title=row.title,
+        media_type=row.media_type,
+        version=row.number,
+        content_sha256=row.content_sha256,
+        size=row.size,
+        modified_ns=row.modified_ns,
+        access=to_access(row),
+        pages=len(json.loads(row.pages)),
+        passages=row.passages,
+        created_at=row.created,
+        metadata=json.loads(row.metadata),
+    )
+
+
+def to_access(row: Any) -> AccessClass:
+    """A row that has the columns of an access class."""
+    return AccessClass(row.kb, row.classification, frozenset(json.loads(row.groups)), row.owner)
+
+
+def row_id(result: Any) -> int:
+    """The number of the row that an insert made."""
+    return int(result.inserted_primary_key[0])
+
+
+def parts(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """The values in parts that one statement can take."""
+    for start in range(0, len(values), _CHUNK):
+        yield values[start : start + _CHUNK]
