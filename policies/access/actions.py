@@ -8,20 +8,27 @@ from enum import StrEnum
 class Action(StrEnum):
     """An action that policy decides on, named as in the policies and their schema."""
 
+    AUDIT_EXPORT = "audit.export"
     AUDIT_READ = "audit.read"
     ERASE = "erase"
+    HOLD = "hold"
     INGEST = "ingest"
     LABEL = "label"
     METRICS_READ = "metrics.read"
     MODEL_USE = "model.use"
     OPEN = "open"
     PEOPLE_MANAGE = "people.manage"
+    POLICY_READ = "policy.read"
     RETRIEVE = "retrieve"
 
 
-ON_SYSTEM = frozenset({Action.AUDIT_READ, Action.INGEST, Action.METRICS_READ, Action.PEOPLE_MANAGE})
-"""What is decided on the installation itself. `ingest` is in both sets: whether someone may run an ingest at all, and
-whether a document of this class may be put in."""
+ON_BOTH = frozenset({Action.INGEST, Action.POLICY_READ})
+"""What is decided on either. `ingest`: whether someone may run an ingest at all, and whether a document of this class may be
+put in. `policy.read`: whether someone may read the policies and have any decision explained, and whether they may have one
+explained that concerns a document of this class."""
 
-ON_ACCESS_CLASS = frozenset(Action) - (ON_SYSTEM - {Action.INGEST})
+ON_SYSTEM = ON_BOTH | {Action.AUDIT_EXPORT, Action.AUDIT_READ, Action.METRICS_READ, Action.PEOPLE_MANAGE}
+"""What is decided on the installation itself."""
+
+ON_ACCESS_CLASS = frozenset(Action) - (ON_SYSTEM - ON_BOTH)
 """What is decided on an access class."""

@@ -18,11 +18,13 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import Response, StreamingResponse
 
+from policies.access.actions import Action
+from policies.access.verdict import Allow, Deny
 from policies.audit.events import EventTag
 from policies.audit.pages import OUTCOMES, SHOWN, Wanted, every, page
 from policies.audit.query import moment, record, records
 from policies.audit.records import Record
-from policies.errors import AuthenticationRequired, InhouseError, UsageError
+from policies.errors import AccessDenied, AuthenticationRequired, InhouseError, UsageError
 from policies.identity import Principal
 from service.operations.audit import verified
 from service.web import audit_export, event_stream, rendering
@@ -122,6 +124,7 @@ def _log(installation: Installation, visitor: Visitor, said: Mapping[str, str]) 
     older = ""
     if found.rest is not None:
         older = asked.address("/audit", after=record(directory, str(found.rest)).id)
+    may_export = isinstance(installation.policies.decide(visitor.principal, Action.AUDIT_EXPORT, None), Allow)
     return desk_page(
         "audit.html",
         "/audit",
@@ -136,7 +139,7 @@ def _log(installation: Installation, visitor: Visitor, said: Mapping[str, str]) 
         older=older,
         looked=found.looked,
         newest=asked.address("/audit") if after else "",
-        exports=[(form, asked.address("/audit/export", form=form)) for form in audit_export.FORMS],
+        exports=[(form, asked.address("/audit/export", form=form)) for form in audit_export.FORMS if may_export],
         events=list(EventTag),
         outcomes=list(OUTCOMES),
         check=_last_check(installation, reading),
@@ -169,10 +172,13 @@ def _last_check(installation: Installation, reading: Record) -> Row | None:
 
 @router.get("/audit/export")
 async def export(request: Request, shared: Shared) -> Response:
-    """Every record that the filters let through, newest first, as a file. Recorded before its first line leaves."""
+    """Every record that the filters let through, newest first, as a file. Recorded before its first line leaves. Raises
+    AccessDenied for an auditor whom policy lets read the log and not export it."""
 
     def make(visitor: Visitor) -> Response:
         installation = shared.installation
+        if isinstance(installation.policies.decide(visitor.principal, Action.AUDIT_EXPORT, None), Deny):
+            raise AccessDenied("you may not export the audit log", hint="The default policies let auditors.")
         asked, form = Asked.of(request.query_params), request.query_params.get("form", "")
         if form not in audit_export.FORMS:
             raise UsageError("there is no such form of export", hint=f"One of: {', '.join(audit_export.FORMS)}.")

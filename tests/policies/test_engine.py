@@ -60,20 +60,22 @@ def allowed(who: Principal, action: Action, what: AccessClass | None, engine: Po
 def oracle(who: Principal, action: Action, what: AccessClass | None) -> bool:
     """The default policies once more, without Cedar."""
     if what is None:
-        role = {
-            Action.AUDIT_READ: Role.AUDITOR,
-            Action.INGEST: Role.STEWARD,
-            Action.METRICS_READ: Role.ADMIN,
-            Action.PEOPLE_MANAGE: Role.ADMIN,
+        roles = {
+            Action.AUDIT_EXPORT: {Role.AUDITOR},
+            Action.AUDIT_READ: {Role.AUDITOR},
+            Action.INGEST: {Role.STEWARD},
+            Action.METRICS_READ: {Role.ADMIN},
+            Action.PEOPLE_MANAGE: {Role.ADMIN},
+            Action.POLICY_READ: {Role.ADMIN, Role.AUDITOR},
         }[action]
-        return who.id == LOCAL_OWNER_ID or role in who.roles
+        return who.id == LOCAL_OWNER_ID or bool(roles & who.roles)
     if who.id == LOCAL_OWNER_ID:
         return True
     cleared = LEVELS.index(who.clearance) >= LEVELS.index(what.classification)
     member = bool((who.groups | {EVERYONE}) & what.groups)
     if action in {Action.RETRIEVE, Action.OPEN, Action.MODEL_USE}:
         return Role.USER in who.roles and cleared and (member or what.owner == who.id)
-    assert action in {Action.INGEST, Action.ERASE, Action.LABEL}
+    assert action in {Action.ERASE, Action.HOLD, Action.INGEST, Action.LABEL, Action.POLICY_READ}
     return Role.STEWARD in who.roles and cleared and member
 
 

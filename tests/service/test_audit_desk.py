@@ -7,6 +7,7 @@ import html
 import io
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -266,3 +267,30 @@ def test_every_outcome_that_can_be_filtered_for_is_one_that_events_have() -> Non
 
 def test_what_cannot_be_seen_is_written_as_an_escape() -> None:
     assert visible("a\x1b\u202eb\u2028c\nd é ש") == "a\\u001b\\u202eb\\u2028c\nd é ש"
+
+
+def test_who_may_read_the_log_and_not_export_it_is_shown_no_export_and_given_none(
+    inhouse_within: Callable[..., Any], repository: Path, tmp_path: Path
+) -> None:
+    from starlette.testclient import TestClient
+
+    from service.settings import load_settings
+    from service.web.application import create_site
+    from service.wiring import Installation
+
+    own, data = tmp_path / "policies", tmp_path / "data"
+    shutil.copytree(repository / "policies" / "defaults", own)
+    auditors = own / "auditors.cedar"
+    given = '[Action::"audit.read", Action::"audit.export"]'
+    assert given in auditors.read_text()
+    inhouse_within(data, "init", INHOUSE_EMBEDDING__KIND="hashing")
+    inhouse_within(data, "people", "add", "audra", "--name", "Audra", "--clearance", "public", "--role", "auditor")
+    key = json.loads(inhouse_within(data, "keys", "create", "audra", "--json").stdout)["secret"]
+    (data / "inhouse.toml").write_text(f'[access]\npolicies = "{own}"\n')
+    for action, status in ((given, 200), ('[Action::"audit.read"]', 403)):
+        auditors.write_text(auditors.read_text().replace(given, action))
+        with Installation(data, load_settings(data)) as installation:
+            client = TestClient(create_site(installation), base_url="http://localhost")
+            assert client.post("/web/sign-in", json={"credential": key}).status_code == 200
+            assert ("/audit/export" in client.get("/audit").text) == (status == 200)
+            assert client.get("/audit/export", params={"form": "jsonl"}).status_code == status
