@@ -23,6 +23,7 @@ SHOWN = frozenset(
         EventTag.DOCUMENT_DOWNLOADED,
         EventTag.DOCUMENT_VIEWED,
         EventTag.QUESTION_ANSWERED,
+        EventTag.QUESTION_REFUSED,
         EventTag.SEARCH_RUN,
     }
 )

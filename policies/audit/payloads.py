@@ -261,10 +261,13 @@ class QuestionFailed(TypedDict):
 
 
 class QuestionRefused(TypedDict):
-    """The documents that this person may read do not answer; `reason` says how that was seen."""
+    """The documents that this person may read do not answer; `reason` says how that was seen. `documents` and `paths` are
+    those that were named as the nearest."""
 
     question: str
     reason: str
+    documents: NotRequired[list[str]]
+    paths: NotRequired[list[str]]
 
 
 class SearchRun(TypedDict):

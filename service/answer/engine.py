@@ -23,7 +23,7 @@ from service.answer.prompts import REFUSAL
 from service.answer.types import Answer, AnswerEvent, Delta, Done, Nearest
 from service.runtimes.interface import AnswerRequest, End, ModelCard, Quote, Runtime, Source, Text, Turn
 from vectorstore.search import Search
-from vectorstore.types import Hit, Passage, PassageId, SearchResult
+from vectorstore.types import DocumentId, Hit, Passage, PassageId, SearchResult
 
 Permit = Callable[[Principal], AccessScope]
 Recorder = Callable[[EventTag, str, Mapping[str, Any]], Record]
@@ -52,6 +52,7 @@ class _Reply:
     """An answer under way: what was shown of it, and what the log will say of it if nothing more comes."""
 
     citations: Citations
+    nearest: tuple[Nearest, ...]
     text: str = ""
     end: End = field(default_factory=lambda: End("stop"))
     tag: EventTag = EventTag.QUESTION_CANCELLED
@@ -110,7 +111,7 @@ class AnswerEngine:
             yield Delta(answer.answer)
             yield Done(answer)
             return
-        reply = _Reply(Citations(request.sources, mark=self._options.mark_unsupported))
+        reply = _Reply(Citations(request.sources, mark=self._options.mark_unsupported), _nearest(found.hits))
         async with aclosing(self._spoken(runtime, request, scope, principal, asked, reply)) as deltas:
             async for delta in deltas:
                 yield delta
@@ -126,7 +127,7 @@ class AnswerEngine:
                 audit_id=asked.id,
                 runtime=card.runtime,
                 passages=len(request.sources),
-                nearest=_nearest(found.hits) if reply.refused else (),
+                nearest=reply.nearest if reply.refused else (),
                 cut_off=reply.end.reason == "length",
                 unsupported=reply.citations.unsupported(),
             )
@@ -154,15 +155,15 @@ class AnswerEngine:
             if rest := await anyio.to_thread.run_sync(reply.citations.rest):
                 reply.text += rest
                 yield Delta(rest)
-            reply.tag, reply.payload = self._outcome(reply.end, reply.text, reply.citations)
+            reply.tag, reply.payload = self._outcome(asked, reply)
         except Exception as error:
             # Whatever it is: what is left over here is a listener who went away, and the log must tell the two apart.
-            reply.tag, reply.payload = EventTag.QUESTION_FAILED, {"error": type(error).__name__}
+            reply.tag, reply.payload = EventTag.QUESTION_FAILED, {"question": asked.id, "error": type(error).__name__}
             raise
         finally:
             # The client may have left: without the shield the record of that would be cancelled with it.
             with anyio.CancelScope(shield=True):
-                await self._recorded(reply.tag, principal, {"question": asked.id, **reply.payload})
+                await self._recorded(reply.tag, principal, reply.payload or {"question": asked.id})
 
     async def _recorded(self, tag: EventTag, principal: Principal, payload: Mapping[str, Any]) -> Record:
         """The record once it is durable. On a thread: a disk that hangs must not keep everyone else waiting."""
@@ -188,8 +189,9 @@ class AnswerEngine:
         return await self._recorded(EventTag.QUESTION_ASKED, principal, payload)
 
     async def _refusal(self, principal: Principal, asked: Record, found: SearchResult, card: ModelCard, reason: str) -> Answer:
-        await self._recorded(EventTag.QUESTION_REFUSED, principal, {"question": asked.id, "reason": reason})
-        return Answer(REFUSAL, True, (), card.name, 0, asked.id, card.runtime, len(found.hits), _nearest(found.hits))
+        nearest = _nearest(found.hits)
+        await self._recorded(EventTag.QUESTION_REFUSED, principal, _refused(asked, reason, nearest))
+        return Answer(REFUSAL, True, (), card.name, 0, asked.id, card.runtime, len(found.hits), nearest)
 
     def _still_permitted(self, sources: Sequence[Source], scope: AccessScope, principal: Principal) -> None:
         """Raises where a source was removed or relabelled since it was found: its text must not leave any more."""
@@ -207,21 +209,32 @@ class AnswerEngine:
         return quote if first or not quote else f"\n{quote}"
 
     @staticmethod
-    def _outcome(end: End, text: str, citations: Citations) -> tuple[EventTag, dict[str, Any]]:
+    def _outcome(question: Record, reply: _Reply) -> tuple[EventTag, dict[str, Any]]:
+        citations = reply.citations
         unsupported = len(citations.unsupported())
-        if end.reason == "refused" or not citations.all():
+        if reply.end.reason == "refused" or not citations.all():
             reason = "nothing that the model said was supported" if unsupported else "the sources do not answer"
-            return EventTag.QUESTION_REFUSED, {"reason": reason}
+            return EventTag.QUESTION_REFUSED, _refused(question, reason, reply.nearest)
         cited = [[one.document, one.version, one.start, one.end] for one in citations.all()]
         return EventTag.QUESTION_ANSWERED, {
+            "question": question.id,
             "citations": cited,
             "citations_dropped": citations.dropped,
-            "characters": len(text),
+            "characters": len(reply.text),
             "paths": list(dict.fromkeys(one.path for one in citations.all())),
             **({"unsupported": unsupported} if unsupported else {}),
         }
 
 
 def _nearest(hits: Sequence[Hit]) -> tuple[Nearest, ...]:
-    found = {hit.passage.document: Nearest(hit.passage.document, hit.passage.path, hit.passage.title) for hit in hits}
+    found: dict[DocumentId, Nearest] = {}
+    for one in (hit.passage for hit in hits):
+        near = Nearest(one.document, one.path, one.title, one.version, one.page, one.start, one.end)
+        found.setdefault(one.document, near)
     return tuple(found.values())[:_NEAREST]
+
+
+def _refused(question: Record, reason: str, nearest: Sequence[Nearest]) -> dict[str, Any]:
+    """What the log says of a refusal: the documents that it names, too."""
+    named = {"documents": [one.document for one in nearest], "paths": [one.path for one in nearest]}
+    return {"question": question.id, "reason": reason, **named}

@@ -30,11 +30,16 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Nearest:
-    """A document named in a refusal: near to the question, and readable by who asked."""
+    """A document named in a refusal: near to the question, and readable by who asked. Its nearest passage is characters
+    [start, end) of that version's parsed text."""
 
     document: DocumentId
     path: str
     title: str
+    version: int
+    page: int | None
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)

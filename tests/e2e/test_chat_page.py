@@ -103,6 +103,13 @@ def test_feedback_and_a_refusal_s_notice_reach_the_log(site: Any, open_page: Cal
     page = watched.page
     refused = watched.ask("What is the capital of Mongolia?")
     assert "do not say" in refused.inner_text()
+    nearest = refused.locator(".nearest a").first
+    named = nearest.inner_text()
+    nearest.click()
+    page.wait_for_selector("#source mark")
+    assert named in page.locator("#source").inner_text()
+    page.locator("#close-source").click()
+    page.wait_for_selector("#source", state="hidden")
     refused.get_by_role("button", name="Tell the owner").click()
     page.wait_for_selector("text=The owner will see your question")
     turn = watched.ask(LEAVE)

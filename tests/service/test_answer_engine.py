@@ -274,6 +274,16 @@ def test_a_model_that_says_that_the_sources_do_not_answer_is_believed(world: Wor
     assert answer.answer == REFUSAL
     # The nearest documents may be named; one that this person may not read may not.
     assert {one.path for one in answer.nearest} == {"leave.md", "carry.md"}
+    # Each leads to its nearest passage, and the log knows that it was named.
+    assert {(one.version, one.start, PATHS[one.path][one.end :]) for one in answer.nearest} == {(1, 0, "")}
+    tag, told = world.told()[-1]
+    assert tag == "question:refused"
+    assert (
+        told["documents"]
+        == [world.documents[one.path].id for one in answer.nearest]
+        == [one.document for one in answer.nearest]
+    )
+    assert told["paths"] == [one.path for one in answer.nearest]
 
 
 def test_nothing_permitted_is_a_refusal_without_a_word_of_what_there_is(world: World) -> None:
@@ -385,10 +395,8 @@ def test_an_answer_of_which_nothing_is_left_is_a_refusal_that_says_why(world: Wo
     assert answer.answer == REFUSAL
     assert answer.citations == ()
     assert len(answer.unsupported) == len(PLANTED)
-    assert world.told()[1] == (
-        "question:refused",
-        {"question": world.told()[1][1]["question"], "reason": "nothing that the model said was supported"},
-    )
+    tag, told = world.told()[-1]
+    assert (tag, told["reason"]) == ("question:refused", "nothing that the model said was supported")
 
 
 def test_what_leads_over_is_shown_with_what_it_leads_to_and_not_without(world: World) -> None:

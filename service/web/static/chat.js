@@ -209,11 +209,11 @@ const tools = {
   },
 };
 turns.addEventListener("click", (event) => {
-  const link = event.target.closest("[data-citation]");
+  const link = event.target.closest("[data-citation], .source");
   if (link) {
     event.preventDefault();
-    const turn = link.closest(".turn");
-    openSource($(`.source[data-citation="${link.dataset.citation}"]`, turn));
+    const cited = link.dataset.citation;
+    openSource(cited === undefined ? link : $(`.source[data-citation="${cited}"]`, link.closest(".turn")));
     return;
   }
   const button = event.target.closest("button");
