@@ -18,6 +18,7 @@ InhouseError                        1   500
 ├── IndexMismatch                  13   409   the index was written by another embedder or version
 ├── ModelUnavailable               14   503   the model server is away, busy, or refuses
 │   └── ModelRefused               14   403   a model that would send text out, or is not permitted
+├── IdentityUnavailable            15   503   the identity provider is away, or answers what it should not
 └── Interrupted                   130   499   Ctrl-C; what was committed stays
 """
 
@@ -153,6 +154,14 @@ class ModelRefused(ModelUnavailable):
 
     http_status = 403
     kind = "model-refused"
+
+
+class IdentityUnavailable(InhouseError):
+    """The identity provider cannot be asked now, or what it answers cannot be used."""
+
+    exit_code = 15
+    http_status = 503
+    kind = "identity-unavailable"
 
 
 class Interrupted(InhouseError):

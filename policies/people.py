@@ -118,23 +118,10 @@ class PeopleStore:
         self.engine.dispose()
 
     def _insert(self, id: str, name: str, groups: frozenset[str], clearance: str, roles: Iterable[Role]) -> Person:
-        _check(id, name, (*groups, clearance))
-        try:
-            known = sorted({Role(role).value for role in roles})
-        except ValueError as error:
-            raise UsageError(str(error), hint=f"One of: {', '.join(Role)}.") from None
-        values = {
-            "id": id,
-            "name": name,
-            "groups": json.dumps(sorted(groups)),
-            "clearance": clearance,
-            "roles": json.dumps(known),
-            "disabled": False,
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        }
+        row = new_row(id, name, groups, clearance, roles)
         try:
             with writing(self.engine) as connection:
-                connection.execute(PERSON.insert().values(values))
+                connection.execute(PERSON.insert().values(row))
         except IntegrityError:
             raise _taken(id) from None
         return self.show(id)
@@ -155,6 +142,22 @@ def person_of(row: Any) -> Person:
         row.disabled,
         row.created,
     )
+
+
+def new_row(id: str, name: str, groups: frozenset[str], clearance: str, roles: Iterable[Role]) -> dict[str, Any]:
+    """The row of a new person; raises UsageError as `PeopleStore.add` does for what cannot be one."""
+    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {"id": id, **rights_row(id, name, groups, clearance, roles), "disabled": False, "created": created}
+
+
+def rights_row(id: str, name: str, groups: frozenset[str], clearance: str, roles: Iterable[Role]) -> dict[str, Any]:
+    """The columns of a person's name and rights; raises UsageError as `PeopleStore.add` does."""
+    _check(id, name, (*groups, clearance))
+    try:
+        known = sorted({Role(role).value for role in roles})
+    except ValueError as error:
+        raise UsageError(str(error), hint=f"One of: {', '.join(Role)}.") from None
+    return {"name": name, "groups": json.dumps(sorted(groups)), "clearance": clearance, "roles": json.dumps(known)}
 
 
 def _check(id: str, name: str, words: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""Sessions of a browser: begun by a one-time link or a key, dead at sign-out, expiry, disabling and key revocation."""
+"""Sessions of a browser: begun by a link, a key or a known person, dead at sign-out, expiry, disabling and revocation."""
 
 from __future__ import annotations
 
@@ -87,6 +87,15 @@ class SessionStore:
         key, principal = self._keys.identify(credential)
         with writing(self._engine) as connection:
             return self._insert(connection, principal.id, lifetime, key)
+
+    def begin_for(self, person: str, lifetime: datetime.timedelta) -> tuple[Session, str]:
+        """A session for a person whom another carrier has made known, and its secret. Raises AuthenticationRequired, the same
+        for one who is not there or disabled, and for the local owner."""
+        with writing(self._engine) as connection:
+            row = connection.execute(PERSON.select().where(PERSON.c.id == person)).first()
+            if row is None or row.disabled or person == LOCAL_OWNER_ID:
+                raise _refused()
+            return self._insert(connection, person, lifetime, None)
 
     def authenticate(self, secret: str) -> tuple[Session, Principal]:
         """The session and the principal that it stands for, with the rights of now. Raises AuthenticationRequired."""

@@ -135,6 +135,7 @@ def _events() -> Iterator[str]:
     yield "# Audit events"
     yield ""
     yield "Each record has `id`, `sequence`, `time` (UTC), `tag`, `actor`, `payload`, and the SHA-256 of the record before it."
+    yield "Any payload may have `by`: who acted as the actor, where that was somebody else (`--as`)."
     for tag in EventTag:
         shape: Any = PAYLOADS[tag]
         meaning = " ".join((shape.__doc__ or "").split())

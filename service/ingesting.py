@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ingest.chunking import PassageParser
 from ingest.parsing.pool import ParserPool
 from ingest.parsing.types import ParserLimits
 from ingest.pipeline import Pipeline
+from policies.audit.acting import acted_by, acting_by
+from policies.audit.events import EventTag
 from policies.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +25,13 @@ def open_pipeline(installation: Installation, actor: str) -> Iterator[Pipeline]:
         raise UsageError("an ingest run is on already", hint="Wait until it has ended; `inhouse runs` shows it.")
     try:
         settings = installation.settings.ingest
+        # Commits have a thread of their own, which knows nothing of whose behalf the run is on.
+        by = acted_by(actor)
+
+        def record(events: Sequence[tuple[EventTag, Mapping[str, Any]]]) -> None:
+            with acting_by(by):
+                installation.audit.append_all([(tag, actor, payload) for tag, payload in events])
+
         limits = ParserLimits(
             memory_bytes=settings.memory_mb * 2**20,
             cpu_seconds=settings.cpu_seconds,
@@ -39,7 +48,7 @@ def open_pipeline(installation: Installation, actor: str) -> Iterator[Pipeline]:
                 chunker=PassageParser(count=installation.embedder.count, size=settings.passage_pieces),
                 parsers=parsers,
                 runs=installation.runs,
-                record=lambda events: installation.audit.append_all([(tag, actor, payload) for tag, payload in events]),
+                record=record,
                 classifications=installation.settings.access.classifications,
                 prune_share=settings.prune_share,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ from service.ownership import owned
 from service.settings import Settings
 from service.wiring import Installation, embedder_words
 
+_OFFER_LIFETIME = datetime.timedelta(hours=24)
+
 
 def initialise(directory: Path, settings: Settings) -> dict[str, Any]:
-    """Makes the directory (mode 0700), the embedding model, an empty stamped index and the local owner; records it.
+    """Makes the directory (mode 0700), the embedding model, an empty stamped index and the local owner; records it. While
+    nobody administers, it also makes a new one-time secret for the first administrator, and the one before it void.
 
-    Does nothing where all is there. Raises DataDirectoryError for a directory that holds other things or cannot be
+    Does nothing else where all is there. Raises DataDirectoryError for a directory that holds other things or cannot be
     written, and what the parts raise.
     """
     from vectorstore.store import Store
@@ -39,7 +43,33 @@ def initialise(directory: Path, settings: Settings) -> dict[str, Any]:
             installation.audit.append(
                 EventTag.DATA_INITIALISED, LOCAL_OWNER_ID, {"embedder": fingerprint.as_text(), "policy": policies}
             )
-        return {"data": str(directory), "made": made, "embedder": fingerprint.as_text(), "policy": policies}
+        return {
+            "data": str(directory),
+            "made": made,
+            "embedder": fingerprint.as_text(),
+            "policy": policies,
+            "first_administrator": _offered(installation),
+        }
+
+
+def _offered(installation: Installation) -> dict[str, str] | None:
+    """A one-time secret for the first administrator, and the page that takes it; None where somebody administers. What
+    follows the # of an address is sent to no server and kept in no log."""
+    made = installation.first_administrator.offer(_OFFER_LIFETIME)
+    if made is None:
+        return None
+    offer, secret = made
+    try:
+        told = {"offer": offer.id, "expires": offer.expires}
+        installation.audit.append(EventTag.ADMINISTRATOR_OFFERED, LOCAL_OWNER_ID, told)
+    except BaseException:
+        installation.first_administrator.withdraw(offer.id)
+        raise
+    return {
+        "secret": secret,
+        "expires": offer.expires,
+        "url": f"{installation.public_url}/first-administrator#{secret}",
+    }
 
 
 def _make(directory: Path) -> None:

@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from policies.audit.events import EventTag
 from policies.egress.switches import keep_temporary_files_in
 from policies.errors import DataDirectoryError, SettingsError
 from policies.identity import SYSTEM_ID
+from service.auth.requests import Peer
 from service.cli.display import note, say
 from service.control.server import create_control_app
 from service.ownership import SOCKET_NAME, owned
@@ -49,7 +52,7 @@ def serve(directory: Path, settings: Settings) -> None:
     _check_certificate(settings.server)
     with owned(directory, "serve"), Installation(directory, settings, serving=True) as installation:
         installation.engine  # noqa: B018 -- opened now, so that what is wrong is said before anyone connects
-        installation.sessions  # noqa: B018
+        installation.carriers  # noqa: B018
         installation.conversations  # noqa: B018
         with _listening(settings) as public, _control(directory) as control:
             scheme = "http" if settings.server.tls_certificate is None else "https"
@@ -78,7 +81,7 @@ async def _serve(installation: Installation, public: socket.socket, control: soc
     installation.run_coroutine = run_coroutine
     settings = installation.settings.server
     servers = [
-        _Server(_config(create_site(installation), **_outward(settings))),
+        _Server(_config(_behind_proxies(create_site(installation), settings), **_outward(settings))),
         _Server(_config(create_control_app(installation), proxy_headers=False)),
     ]
 
@@ -101,12 +104,17 @@ async def _serve(installation: Installation, public: socket.socket, control: soc
 
 
 def _outward(settings: ServerSettings) -> dict[str, Any]:
-    """What the socket for people needs beside the other: TLS, and which proxies are believed."""
-    proxies = list(settings.forwarded_allow_ips)
-    told: dict[str, Any] = {"proxy_headers": bool(proxies), "forwarded_allow_ips": proxies}
+    """What the socket for people needs beside the other: TLS."""
+    told: dict[str, Any] = {"proxy_headers": False}
     if settings.tls_certificate is not None and settings.tls_key is not None:
         told |= {"ssl_certfile": str(settings.tls_certificate), "ssl_keyfile": str(settings.tls_key)}
     return told
+
+
+def _behind_proxies(site: ASGIApp, settings: ServerSettings) -> ASGIApp:
+    """The site, told by the proxies that are believed what they were asked, and never by whom they were not."""
+    proxies = list(settings.forwarded_allow_ips)
+    return Peer(ProxyHeadersMiddleware(site, proxies) if proxies else site)  # type: ignore[arg-type]
 
 
 def _check_certificate(settings: ServerSettings) -> None:

@@ -19,6 +19,8 @@ from service.settings_groups import (
     EmbeddingSettings,
     IngestSettings,
     ModelSettings,
+    OidcSettings,
+    ProxySettings,
     RuntimeSettings,
     ServerSettings,
     SettingsGroup,
@@ -33,6 +35,8 @@ class Settings(SettingsGroup):
     """Everything that can be set; frozen, read once at the edge, unknown names refused."""
 
     server: ServerSettings = ServerSettings()  # type: ignore[call-arg]
+    oidc: OidcSettings = OidcSettings()  # type: ignore[call-arg]
+    proxy: ProxySettings = ProxySettings()  # type: ignore[call-arg]
     embedding: EmbeddingSettings = EmbeddingSettings()  # type: ignore[call-arg]
     ingest: IngestSettings = IngestSettings()  # type: ignore[call-arg]
     runtime: RuntimeSettings = RuntimeSettings()  # type: ignore[call-arg]
@@ -46,6 +50,9 @@ class Settings(SettingsGroup):
         for rule in self.models.rules:
             if rule.classification is not None and rule.classification not in self.access.classifications:
                 raise ValueError(f"models.rules: {rule.classification!r} is not among access.classifications")
+        for level in self.oidc.clearances.values():
+            if level not in self.access.classifications:
+                raise ValueError(f"oidc.clearances: {level!r} is not among access.classifications")
         return self
 
     def runtimes(self) -> Mapping[str, RuntimeSettings]:

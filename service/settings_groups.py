@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from policies.identity import Role
+
 DEFAULT_RUNTIME = "default"
+TokenAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519"]
 
 
 class SettingsGroup(BaseModel):
@@ -27,6 +32,11 @@ class ServerSettings(SettingsGroup):
     allowed_origins: tuple[str, ...] = Field(
         (), description="Origins of web pages elsewhere that may call the API; none by default."
     )
+    public_url: str | None = Field(
+        None,
+        description="Where people reach the service, e.g. `https://ask.corp.example`, where a proxy stands before it: links "
+        "and the way back from the identity provider begin with it. Its own address when not set.",
+    )
     tls_certificate: Path | None = Field(None, description="Certificate chain in PEM; with it the service speaks TLS alone.")
     tls_key: Path | None = Field(None, description="The certificate's private key in PEM, without a password.")
     forwarded_allow_ips: tuple[str, ...] = Field(
@@ -38,11 +48,108 @@ class ServerSettings(SettingsGroup):
     max_concurrent_answers: int = Field(4, ge=1, description="Answers generated at the same time; more wait.")
     max_waiting_answers: int = Field(64, ge=0, description="Questions that may wait; one more is refused with 503.")
 
+    @field_validator("public_url")
+    @classmethod
+    def _an_origin(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "https://none.invalid")
+        plain = parts.scheme in ("http", "https") and parts.hostname and not (parts.path.strip("/") or parts.query)
+        if not plain or parts.fragment or "@" in parts.netloc:
+            raise ValueError("server.public_url must be like https://ask.corp.example, without a path")
+        return url and url.rstrip("/")
+
     @model_validator(mode="after")
     def _certificate_with_key(self) -> ServerSettings:
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("server.tls_certificate and server.tls_key go together")
         return self
+
+
+class OidcSettings(SettingsGroup):
+    """Signing in by an identity provider of OpenID Connect, and its access tokens at the API. Off until `issuer` is set."""
+
+    issuer: str | None = Field(None, description="The provider, exactly as it names itself in `iss`.")
+    client_id: str | None = Field(None, description="The pages' name at the provider. Without it nobody signs in there.")
+    client_secret_file: Path | None = Field(
+        None, description="File that holds the client's secret, and nothing else; a client without one has PKCE alone."
+    )
+    scopes: tuple[str, ...] = Field(("openid", "profile"), description="What the pages ask the provider for.")
+    audience: str | None = Field(
+        None, description="What `aud` of an access token must hold. Without it the API takes no tokens; never the client id."
+    )
+    algorithms: tuple[TokenAlgorithm, ...] = Field(
+        ("RS256", "ES256"), min_length=1, description="Signatures that are accepted; none with a shared secret can be."
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        (),
+        description="Hosts of the provider that may be outside of private networks, or other than the issuer's own.",
+    )
+    ca_file: Path | None = Field(None, description="Certificates in PEM that sign the provider's; the system's when not set.")
+    jwks_file: Path | None = Field(None, description="File of the provider's public keys, which are then never fetched.")
+    keys_minutes: int = Field(
+        60, ge=1, le=24 * 60, description="How long the provider's keys are used before it is asked again."
+    )
+    key_pause_seconds: int = Field(
+        60, ge=1, description="Least time between two questions for keys, whatever unknown keys tokens name."
+    )
+    clock_skew_seconds: int = Field(60, ge=0, le=600, description="How far the provider's clock may be off.")
+    person_claim: str = Field(
+        "preferred_username",
+        description="Claim that is the person's id, in lower case; one that people cannot change by themselves.",
+    )
+    name_claim: str = Field("name", description="Claim that is the name that people see.")
+    groups_claim: str | None = Field(
+        None, description="Claim that lists groups (`realm_access.roles`: one within another). Not set: they stay as they are."
+    )
+    clearance_claim: str | None = Field(None, description="Claim that `clearances` are looked up by; the highest counts.")
+    roles_claim: str | None = Field(None, description="Claim that `roles` are looked up by.")
+    groups: Mapping[str, str] = Field(
+        {},
+        description="`[oidc.groups]`: the provider's group, and ours; others are left out. Empty: all, under their own names.",
+    )
+    clearances: Mapping[str, str] = Field({}, description="`[oidc.clearances]`: a value of the claim, and the classification.")
+    roles: Mapping[str, Role] = Field({}, description="`[oidc.roles]`: a value of the claim, and the role.")
+    create_people: bool = Field(
+        False, description="Whoever signs in at the provider becomes a person; otherwise an administrator adds them first."
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> OidcSettings:
+        if self.issuer is None:
+            if self.model_fields_set:
+                raise ValueError("oidc needs oidc.issuer")
+            return self
+        if self.client_id is None and self.audience is None:
+            raise ValueError("oidc needs oidc.client_id, oidc.audience, or both")
+        if self.audience is not None and self.audience == self.client_id:
+            # Otherwise what the provider tells a page of a person would open the API.
+            raise ValueError("oidc.audience must not be oidc.client_id")
+        if "openid" not in self.scopes:
+            raise ValueError("oidc.scopes must hold 'openid'")
+        for claim, table in (("clearance_claim", self.clearances), ("roles_claim", self.roles)):
+            if bool(table) != (getattr(self, claim) is not None):
+                raise ValueError(f"oidc.{claim} and its table go together")
+        if self.groups and self.groups_claim is None:
+            raise ValueError("oidc.groups needs oidc.groups_claim")
+        return self
+
+
+class ProxySettings(SettingsGroup):
+    """A reverse proxy that knows who is asking and says so in a header. Off until `secret_file` is set; believed only from
+    server.forwarded_allow_ips."""
+
+    secret_file: Path | None = Field(
+        None, description="File that holds the secret, of 32 characters or more, which the proxy sends with each request."
+    )
+    secret_header: str = Field("x-inhouse-proxy-secret", description="Header in which the proxy sends the secret.")
+    person_header: str = Field("x-forwarded-user", description="Header in which the proxy names the person, by id.")
+
+    @field_validator("secret_header", "person_header")
+    @classmethod
+    def _a_header(cls, name: str) -> str:
+        taken = {"authorization", "cookie", "host", "origin"}
+        if not re.fullmatch(r"[a-z0-9-]+", name := name.lower()) or name in taken:
+            raise ValueError("must be the name of a header of its own")
+        return name
 
 
 class EmbeddingSettings(SettingsGroup):

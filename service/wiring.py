@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from policies.audit.log import AuditLog
 from policies.errors import DataDirectoryError
-from policies.identity import LOCAL_OWNER_ID, Principal
+from policies.identity import Principal
 from service.settings_groups import DEFAULT_RUNTIME
 
 if TYPE_CHECKING:
@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from policies.access.engine import PolicyEngine
     from policies.access.scope import AccessScope
     from policies.credentials import KeyStore
+    from policies.first_administrator import FirstAdministrator
     from policies.people import PeopleStore
     from policies.sessions import SessionStore
     from service.answer.engine import AnswerEngine
+    from service.auth.carriers import Carriers
+    from service.auth.provider_sign_in import ProviderSignIn
     from service.conversations.store import ConversationStore
     from service.runtimes.interface import Runtime
     from service.settings import Settings
@@ -78,6 +81,46 @@ class Installation:
         from policies.sessions import SessionStore
 
         return SessionStore(self.people, self.keys)
+
+    @property
+    def public_url(self) -> str:
+        """Where people reach the service."""
+        return self.settings.server.public_url or self.address
+
+    @cached_property
+    def carriers(self) -> Carriers:
+        """What makes a principal of whatever a request carries. Raises SettingsError for a provider's address that is none,
+        and for a file that cannot be read."""
+        from service.auth.carriers import Carriers
+        from service.auth.proxy import ProxyRules
+        from service.auth.refusals import Refusals
+
+        settings, provider = self.settings, self.provider
+        token = None
+        if provider is not None and settings.oidc.audience is not None:
+            token = provider.by_access_token
+        proxy = None
+        if settings.proxy.secret_file is not None:
+            proxy = ProxyRules(settings.proxy, settings.server.forwarded_allow_ips)
+        refused = Refusals(self.audit.append).note
+        return Carriers(self.people, self.keys, self.sessions, token=token, proxy=proxy, refused=refused)
+
+    @cached_property
+    def provider(self) -> ProviderSignIn | None:
+        """The identity provider; None where the settings name none."""
+        if self.settings.oidc.issuer is None:
+            return None
+        from service.auth.provider_sign_in import make_provider_sign_in
+
+        levels = self.settings.access.classifications
+        return make_provider_sign_in(self.settings.oidc, self.people, levels, self.audit.append)
+
+    @cached_property
+    def first_administrator(self) -> FirstAdministrator:
+        """The one-time secret of `inhouse init`."""
+        from policies.first_administrator import FirstAdministrator
+
+        return FirstAdministrator(self.people)
 
     @cached_property
     def conversations(self) -> ConversationStore:
@@ -206,7 +249,9 @@ class Installation:
 
     def principal(self, person: str | None) -> Principal:
         """The person named by whoever owns the directory, else the local owner. Raises NotFoundError."""
-        return self.people.principal(person or LOCAL_OWNER_ID)
+        from service.auth.carriers import COMMAND_LINE, Carried
+
+        return self.carriers.recognise(Carried(owner=True, as_person=person), COMMAND_LINE).principal
 
     def close(self) -> None:
         """Closes what was opened, and nothing else. Not to be called from within an event loop."""

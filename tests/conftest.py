@@ -269,6 +269,12 @@ def openai_double() -> ModuleType:
     return _server_module("openai_server")
 
 
+@pytest.fixture(scope="session")
+def provider_double() -> ModuleType:
+    """The identity provider that signs what a test wants, with `oidc_provider`."""
+    return _server_module("oidc_provider")
+
+
 LLAMA_KEY = "key-of-the-tests"
 
 

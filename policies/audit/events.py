@@ -17,11 +17,14 @@ class EventTag(StrEnum):
     docs/reference/audit-events.md lists each with the fields of its payload.
     """
 
+    ADMINISTRATOR_CLAIMED = "administrator:claimed"
+    ADMINISTRATOR_OFFERED = "administrator:offered"
     AUDIT_READ = "audit:read"
     AUDIT_RECOVERED = "audit:recovered"
     CONVERSATION_DELETED = "conversation:deleted"
     CONVERSATION_EXPORTED = "conversation:exported"
     CONVERSATION_OPENED = "conversation:opened"
+    CREDENTIAL_REFUSED = "credential:refused"
     DATA_INITIALISED = "data:initialised"
     DOCUMENT_ADDED = "document:added"
     DOCUMENT_CHANGED = "document:changed"
@@ -41,7 +44,10 @@ class EventTag(StrEnum):
     MODEL_ADDED = "model:added"
     MODEL_REMOVED = "model:removed"
     PERSON_ADDED = "person:added"
+    PERSON_BOUND = "person:bound"
+    PERSON_CHANGED = "person:changed"
     PERSON_DISABLED = "person:disabled"
+    PERSON_RELEASED = "person:released"
     POLICY_ERROR = "policy:error"
     QUESTION_ANSWERED = "question:answered"
     QUESTION_ASKED = "question:asked"
@@ -57,11 +63,14 @@ class EventTag(StrEnum):
 
 PAYLOADS: Mapping[EventTag, type] = types.MappingProxyType(
     {
+        EventTag.ADMINISTRATOR_CLAIMED: payloads.AdministratorClaimed,
+        EventTag.ADMINISTRATOR_OFFERED: payloads.AdministratorOffered,
         EventTag.AUDIT_READ: payloads.AuditRead,
         EventTag.AUDIT_RECOVERED: payloads.AuditRecovered,
         EventTag.CONVERSATION_DELETED: payloads.ConversationDeleted,
         EventTag.CONVERSATION_EXPORTED: payloads.ConversationRead,
         EventTag.CONVERSATION_OPENED: payloads.ConversationRead,
+        EventTag.CREDENTIAL_REFUSED: payloads.CredentialRefused,
         EventTag.DATA_INITIALISED: payloads.DataInitialised,
         EventTag.DOCUMENT_ADDED: payloads.DocumentWritten,
         EventTag.DOCUMENT_CHANGED: payloads.DocumentWritten,
@@ -81,7 +90,10 @@ PAYLOADS: Mapping[EventTag, type] = types.MappingProxyType(
         EventTag.MODEL_ADDED: payloads.ModelAdded,
         EventTag.MODEL_REMOVED: payloads.ModelRemoved,
         EventTag.PERSON_ADDED: payloads.PersonAdded,
+        EventTag.PERSON_BOUND: payloads.PersonBound,
+        EventTag.PERSON_CHANGED: payloads.PersonChanged,
         EventTag.PERSON_DISABLED: payloads.PersonDisabled,
+        EventTag.PERSON_RELEASED: payloads.PersonReleased,
         EventTag.POLICY_ERROR: payloads.PolicyFault,
         EventTag.QUESTION_ANSWERED: payloads.QuestionAnswered,
         EventTag.QUESTION_ASKED: payloads.QuestionAsked,
@@ -97,6 +109,9 @@ PAYLOADS: Mapping[EventTag, type] = types.MappingProxyType(
 )
 """The fields of each event's payload."""
 
+EVERYWHERE: Mapping[str, tuple[Any, bool]] = types.MappingProxyType({"by": (str, False)})
+"""Fields that any payload may have: `by` is who acted as the actor, where that was somebody else (`--as`)."""
+
 
 @cache
 def fields(tag: EventTag) -> Mapping[str, tuple[Any, bool]]:
@@ -108,7 +123,7 @@ def fields(tag: EventTag) -> Mapping[str, tuple[Any, bool]]:
 
 def check_payload(tag: EventTag, payload: Mapping[str, Any]) -> None:
     """Raises ValueError for a payload that lacks a field, has one that its event does not know, or one of a wrong type."""
-    known = fields(tag)
+    known = {**EVERYWHERE, **fields(tag)}
     for name, (hint, required) in known.items():
         if name not in payload:
             if required:

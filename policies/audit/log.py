@@ -16,6 +16,7 @@ from typing import Any
 
 import rfc8785
 
+from policies.audit.acting import acted_by
 from policies.audit.events import EventTag, check_payload
 from policies.audit.records import Record, chained, file_name
 from policies.audit.tail import End, find_end
@@ -63,7 +64,9 @@ class AuditLog:
         return self.append_all([(tag, actor, payload)])[0]
 
     def append_all(self, events: Sequence[Event]) -> list[Record]:
-        """Writes one record for each event, all of them or none, and waits for the disk once."""
+        """Writes one record for each event, all of them or none, and waits for the disk once. Where somebody acts as the
+        actor, the payload says who, in `by`."""
+        events = [(tag, actor, _whole(actor, payload)) for tag, actor, payload in events]
         for tag, _, payload in events:
             try:
                 check_payload(tag, payload)
@@ -160,6 +163,11 @@ class AuditLog:
                 f"the audit record cannot be written in {self._directory}: {reason}",
                 hint="Nothing is answered without a record. Free some space, or mend the directory's permissions.",
             ) from None
+
+
+def _whole(actor: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    by = acted_by(actor)
+    return payload if by is None else {**payload, "by": by}
 
 
 @contextlib.contextmanager

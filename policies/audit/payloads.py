@@ -5,6 +5,20 @@
 from typing import NotRequired, TypedDict
 
 
+class AdministratorClaimed(TypedDict):
+    """The first administrator was made with the one-time secret of this id."""
+
+    offer: str
+    person: str
+
+
+class AdministratorOffered(TypedDict):
+    """`inhouse init` printed a one-time secret with which the first administrator can be made; those before it are void."""
+
+    offer: str
+    expires: str
+
+
 class AuditRead(TypedDict):
     """Someone read the log: `what` is list, show, verify or export; the filters that they gave, and the record that they
     looked at.
@@ -56,6 +70,17 @@ class ConversationRead(TypedDict):
     documents: NotRequired[list[str]]
     paths: NotRequired[list[str]]
     form: NotRequired[str]
+
+
+class CredentialRefused(TypedDict):
+    """What a request carried was refused: `carrier` is token, proxy, provider, several, or first administrator. The same
+    refusal is recorded once a minute; `times` is how often it happened since its last record. `peer` is the address that
+    the last one came from."""
+
+    carrier: str
+    reason: str
+    times: int
+    peer: NotRequired[str | None]
 
 
 class DataInitialised(TypedDict):
@@ -202,6 +227,31 @@ class PersonAdded(TypedDict):
     roles: list[str]
 
 
+class PersonBound(TypedDict):
+    """From now on the account `subject` of the identity provider `issuer` stands for the person, and no other one does."""
+
+    person: str
+    issuer: str
+    subject: str
+
+
+class PersonChanged(TypedDict):
+    """The person has these rights from now on, as the identity provider tells; `was` has those that changed, as they were."""
+
+    person: str
+    name: str
+    groups: list[str]
+    clearance: str
+    roles: list[str]
+    was: list[str]
+
+
+class PersonReleased(TypedDict):
+    """No account of an identity provider stands for the person any more, until one signs in again."""
+
+    person: str
+
+
 class PersonDisabled(TypedDict):
     """Every credential of the person is refused from now on."""
 
@@ -306,8 +356,9 @@ class SessionEnded(TypedDict):
 
 
 class SessionStarted(TypedDict):
-    """The person signed in, by a link or by the key of that id."""
+    """The person signed in; `carrier` is link, key (of the id in `key`), provider, proxy, or first administrator."""
 
     session: str
+    carrier: NotRequired[str]
     key: NotRequired[str | None]
     expires: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,7 +15,8 @@ from policies.errors import AccessDenied
 from policies.identity import Principal
 from service.api.gate import Gate
 from service.api.metrics import Metrics
-from service.auth.carriers import principal_of
+from service.auth.carriers import API, DOCS, Carrier, Recognised
+from service.auth.requests import carried_by
 from service.wiring import Installation
 
 
@@ -34,18 +36,21 @@ def state_of(request: Request) -> State:
     return found
 
 
+async def recognised(request: Request, accepted: Collection[Carrier]) -> Recognised:
+    """Who is asking, by one of the accepted carriers; raises AuthenticationRequired."""
+    installation = state_of(request).installation
+    carried = carried_by(request, installation.settings.proxy)
+    return await anyio.to_thread.run_sync(lambda: installation.carriers.recognise(carried, accepted))
+
+
 async def asking(request: Request) -> Principal:
     """The principal of this request; raises AuthenticationRequired."""
-    keys = state_of(request).installation.keys
-    header = request.headers.get("authorization")
-    return await anyio.to_thread.run_sync(principal_of, header, keys)
+    return (await recognised(request, API)).principal
 
 
 async def reading_docs(request: Request) -> Principal:
     """The same for the pages that a browser opens by itself, where the key may come as a password."""
-    keys = state_of(request).installation.keys
-    header = request.headers.get("authorization")
-    return await anyio.to_thread.run_sync(lambda: principal_of(header, keys, basic=True))
+    return (await recognised(request, DOCS)).principal
 
 
 async def scraping(request: Request) -> Principal:

@@ -4,17 +4,78 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
-from policies.errors import AuthenticationRequired
-from policies.identity import Principal
+from policies.errors import AuthenticationRequired, NotFoundError
+from policies.identity import LOCAL_OWNER_ID, Principal
 from policies.sessions import Session
+from service.auth.proxy import ProxyRefused, ProxyRules, ProxySaid
+from service.auth.tokens import TokenRefused, looks_like_token
 
-_HINT = "Send an API key: `Authorization: Bearer ih_...`; an administrator makes one with `inhouse keys create`."
+_KEY_HINT = "Send an API key: `Authorization: Bearer ih_...`; an administrator makes one with `inhouse keys create`."
+_SEVERAL = "several"
 
 
-class Authenticator(Protocol):
+class Carrier(StrEnum):
+    """In what a request can carry who is asking."""
+
+    COMMAND_LINE = "command line"
+    KEY = "key"
+    PASSWORD = "password"  # noqa: S105 -- the word
+    PROXY = "proxy"
+    SESSION = "session"
+    TOKEN = "token"  # noqa: S105 -- the word
+
+
+API = frozenset({Carrier.KEY, Carrier.TOKEN, Carrier.PROXY})
+"""What opens a route of the API. No cookie: another site's page could have it sent."""
+
+DOCS = API | {Carrier.PASSWORD}
+"""What opens the pages that a browser opens by itself: the key may come as the password of its own dialogue."""
+
+PAGES = frozenset({Carrier.SESSION})
+"""What opens a page."""
+
+PROXY = frozenset({Carrier.PROXY})
+"""What a session is begun with where a proxy knows the person."""
+
+COMMAND_LINE = frozenset({Carrier.COMMAND_LINE})
+"""What runs an operation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """All that a request carries of who is asking. `owner` says that it came through the door that only the owner of the
+    data directory has, and `as_person` whom they act as."""
+
+    authorization: str | None = None
+    cookies: Sequence[str] = ()
+    proxy: ProxySaid | None = None
+    peer: str | None = None
+    owner: bool = False
+    as_person: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """Who is asking, by what; `session` is there for that carrier."""
+
+    principal: Principal
+    carrier: Carrier
+    session: Session | None = None
+
+
+class People(Protocol):
+    """What knows the people."""
+
+    def principal(self, id: str) -> Principal:
+        """The principal of a person; raises NotFoundError, AuthenticationRequired for a disabled one."""
+
+
+class Keys(Protocol):
     """What knows the keys."""
 
     def authenticate(self, secret: str) -> Principal:
@@ -28,28 +89,95 @@ class Sessions(Protocol):
         """The session of a secret and its principal; raises AuthenticationRequired."""
 
 
-def visitor_of(cookies: Sequence[str], sessions: Sessions) -> tuple[Session, Principal]:
-    """The session and principal that a browser's session cookie stands for. Raises AuthenticationRequired where there is
-    none, or several of that name: one may have been put there by somebody else."""
-    if len(cookies) != 1:
-        raise AuthenticationRequired("this needs a sign-in", hint="Open the link that you were given, or use a key.")
-    return sessions.authenticate(cookies[0])
+class Carriers:
+    """Recognises people by whatever carries them. `token` makes a principal of an access token and raises TokenRefused; it
+    and `proxy` are None where the settings have them off, and then neither is looked at. `refused` is told the carrier and
+    the reason of what was refused, and where it came from."""
 
+    def __init__(
+        self,
+        people: People,
+        keys: Keys,
+        sessions: Sessions,
+        *,
+        token: Callable[[str], Principal] | None = None,
+        proxy: ProxyRules | None = None,
+        refused: Callable[[str, str, str | None], object] = lambda carrier, reason, peer: None,
+    ) -> None:
+        self._people = people
+        self._keys = keys
+        self._sessions = sessions
+        self._token = token
+        self._proxy = proxy
+        self.refused = refused
 
-def principal_of(authorization: str | None, keys: Authenticator, *, basic: bool = False) -> Principal:
-    """The principal that an Authorization header stands for: `Bearer KEY`; and, where `basic` says that a browser's own
-    dialogue is meant, `Basic` with the key as password under any name.
+    def recognise(self, carried: Carried, accepted: Collection[Carrier]) -> Recognised:
+        """Who is asking. Every carrier that came along is looked at, also those that do not open this route: each must be
+        good, and all must mean the same person with the same rights.
 
-    Raises AuthenticationRequired for everything else, in the same words for an unknown, expired or revoked key.
-    """
-    scheme, _, credential = (authorization or "").partition(" ")
-    if scheme.lower() == "bearer" and credential.strip():
-        return keys.authenticate(credential.strip())
-    if basic and scheme.lower() == "basic":
+        Raises AuthenticationRequired, in the same words for an unknown, expired or revoked credential and a disabled
+        person; and where nothing came along that is `accepted`.
+        """
+        found = list(self._each(carried, accepted))
+        chosen = next((one for one in found if one.carrier in accepted), None)
+        if chosen is None:
+            raise _nothing(accepted)
+        if any(one.principal != chosen.principal for one in found):
+            self.refused(_SEVERAL, "they do not mean the same person with the same rights", carried.peer)
+            raise AuthenticationRequired("this request says in two ways who is asking", hint="Send one of them.")
+        return chosen
+
+    def _each(self, carried: Carried, accepted: Collection[Carrier]) -> Iterator[Recognised]:
+        if carried.owner:
+            yield Recognised(self._people.principal(carried.as_person or LOCAL_OWNER_ID), Carrier.COMMAND_LINE)
+        if self._proxy is not None and carried.proxy is not None:
+            yield Recognised(self._by_proxy(self._proxy, carried.proxy), Carrier.PROXY)
+        scheme, _, credential = (carried.authorization or "").partition(" ")
+        if scheme.lower() == "bearer" and credential.strip():
+            yield self._by_bearer(credential.strip(), carried.peer)
+        # A browser sends what it was told for one page to all the others: elsewhere it says nothing.
+        if scheme.lower() == "basic" and Carrier.PASSWORD in accepted and (password := _password(credential)):
+            yield Recognised(self._keys.authenticate(password), Carrier.PASSWORD)
+        if len(carried.cookies) > 1:
+            # One of them may have been put there by somebody else.
+            raise _nothing(PAGES)
+        for secret in carried.cookies:
+            session, principal = self._sessions.authenticate(secret)
+            yield Recognised(principal, Carrier.SESSION, session)
+
+    def _by_bearer(self, credential: str, peer: str | None) -> Recognised:
+        if self._token is None or not looks_like_token(credential):
+            return Recognised(self._keys.authenticate(credential), Carrier.KEY)
         try:
-            _, colon, password = base64.b64decode(credential.strip(), validate=True).decode("utf-8").partition(":")
-        except (binascii.Error, UnicodeDecodeError):
-            colon, password = "", ""
-        if colon:
-            return keys.authenticate(password)
-    raise AuthenticationRequired("this needs a key", hint=_HINT)
+            return Recognised(self._token(credential), Carrier.TOKEN)
+        except TokenRefused as refusal:
+            self.refused(Carrier.TOKEN, refusal.reason, peer)
+            raise AuthenticationRequired(
+                "this token is not accepted", hint="Get a new one; the audit log says to auditors what was wrong with it."
+            ) from None
+
+    def _by_proxy(self, rules: ProxyRules, said: ProxySaid) -> Principal:
+        try:
+            person = rules.person(said)
+            if person == LOCAL_OWNER_ID:
+                raise ProxyRefused("the person is the product's own")
+            return self._people.principal(person)
+        except ProxyRefused as refusal:
+            self.refused(Carrier.PROXY, refusal.reason, said.peer)
+        except (NotFoundError, AuthenticationRequired):
+            self.refused(Carrier.PROXY, "there is no such person, or they are disabled", said.peer)
+        raise AuthenticationRequired("the word of this proxy is not accepted", hint="See the audit log.")
+
+
+def _password(credential: str) -> str | None:
+    try:
+        _, colon, password = base64.b64decode(credential.strip(), validate=True).decode("utf-8").partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return password if colon else None
+
+
+def _nothing(accepted: Collection[Carrier]) -> AuthenticationRequired:
+    if Carrier.SESSION in accepted:
+        return AuthenticationRequired("this needs a sign-in", hint="Open the link that you were given, or use a key.")
+    return AuthenticationRequired("this needs a key", hint=_KEY_HINT)

@@ -21,7 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("service.cli.init_cmd", "Make a data directory."),
     "keys": ("service.cli.keys_cmd", "Create, list and revoke API keys."),
     "models": ("service.cli.models_cmd", "Add, list, show and remove models."),
-    "people": ("service.cli.people_cmd", "Add, list, show, link and disable people."),
+    "people": ("service.cli.people_cmd", "Add, list, show, link, release and disable people."),
     "quarantine": ("service.cli.quarantine_cmd", "List, show and retry what could not be indexed."),
     "runs": ("service.cli.runs_cmd", "Show the reports of ingest runs."),
     "search": ("service.cli.search_cmd", "Find passages without an answer."),

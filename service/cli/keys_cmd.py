@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli._common import ConfigOption, DataOption, JsonOption, perform
+from service.cli._common import AsOption, ConfigOption, DataOption, JsonOption, perform
 from service.cli.display import note, say, say_json, table
 
 app = typer.Typer(pretty_exceptions_enable=False, no_args_is_help=True, help="Create, list and revoke API keys.")
@@ -23,13 +23,14 @@ def create(
     roles: Annotated[
         list[str] | None, typer.Option("--role", help="Only this role of its owner's; give it once for each.")
     ] = None,
+    as_person: AsOption = None,
     json: JsonOption = False,
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Create a key; it is shown once and stored only as a hash. It has its owner's rights, or fewer, never more."""
-    request = {"person": person, "days": days, "groups": groups or None, "clearance": clearance, "roles": roles or None}
-    found = perform(data, config, "keys.create", request)
+    limits = {"groups": groups or None, "clearance": clearance, "roles": roles or None}
+    found = perform(data, config, "keys.create", {"person": person, "days": days, **limits, "as_person": as_person})
     if json:
         say_json(found)
         return
@@ -40,12 +41,13 @@ def create(
 @app.command("list")
 def list_keys(
     person: Annotated[str | None, typer.Option("--person", help="Only this person's.")] = None,
+    as_person: AsOption = None,
     json: JsonOption = False,
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
     """List keys, without their secrets."""
-    found = perform(data, config, "keys.list", {"person": person})
+    found = perform(data, config, "keys.list", {"person": person, "as_person": as_person})
     if json:
         say_json(found)
         return
@@ -57,12 +59,13 @@ def list_keys(
 @app.command()
 def revoke(
     id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, not its secret.")],
+    as_person: AsOption = None,
     json: JsonOption = False,
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Revoke a key: it is refused from the next request on."""
-    found = perform(data, config, "keys.revoke", {"id": id})
+    found = perform(data, config, "keys.revoke", {"id": id, "as_person": as_person})
     if json:
         say_json(found)
     else:

@@ -1,4 +1,4 @@
-"""`inhouse people`: add, list, show, link, disable."""
+"""`inhouse people`: add, list, show, link, release, disable."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
-from service.cli._common import ConfigOption, DataOption, JsonOption, perform
+from service.cli._common import AsOption, ConfigOption, DataOption, JsonOption, perform
 from service.cli.display import say, say_json, table
 
-app = typer.Typer(pretty_exceptions_enable=False, no_args_is_help=True, help="Add, list, show, link and disable people.")
+app = typer.Typer(
+    pretty_exceptions_enable=False, no_args_is_help=True, help="Add, list, show, link, release and disable people."
+)
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="A person's id.")]
 
@@ -23,12 +25,20 @@ def add(
     roles: Annotated[
         list[str] | None, typer.Option("--role", help="user, steward, auditor or admin; give it once for each. [user]")
     ] = None,
+    as_person: AsOption = None,
     json: JsonOption = False,
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Add a person. A key for them comes from `inhouse keys create`."""
-    request = {"id": id, "name": name, "clearance": clearance, "groups": groups or [], "roles": roles or ["user"]}
+    request = {
+        "id": id,
+        "name": name,
+        "clearance": clearance,
+        "groups": groups or [],
+        "roles": roles or ["user"],
+        "as_person": as_person,
+    }
     found = perform(data, config, "people.add", request)
     if json:
         say_json(found)
@@ -37,9 +47,11 @@ def add(
 
 
 @app.command("list")
-def list_people(json: JsonOption = False, data: DataOption = None, config: ConfigOption = None) -> None:
+def list_people(
+    as_person: AsOption = None, json: JsonOption = False, data: DataOption = None, config: ConfigOption = None
+) -> None:
     """List everyone."""
-    found = perform(data, config, "people.list", {})
+    found = perform(data, config, "people.list", {"as_person": as_person})
     if json:
         say_json(found)
         return
@@ -48,9 +60,11 @@ def list_people(json: JsonOption = False, data: DataOption = None, config: Confi
 
 
 @app.command()
-def show(id: Id, json: JsonOption = False, data: DataOption = None, config: ConfigOption = None) -> None:
+def show(
+    id: Id, as_person: AsOption = None, json: JsonOption = False, data: DataOption = None, config: ConfigOption = None
+) -> None:
     """Show one person and their keys."""
-    found = perform(data, config, "people.show", {"id": id})
+    found = perform(data, config, "people.show", {"id": id, "as_person": as_person})
     if json:
         say_json(found)
         return
@@ -64,12 +78,13 @@ def show(id: Id, json: JsonOption = False, data: DataOption = None, config: Conf
 def link(
     id: Id,
     minutes: Annotated[int, typer.Option("--minutes", help="How long the link may wait to be opened.")] = 60,
+    as_person: AsOption = None,
     json: JsonOption = False,
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Make a link that signs a person in, once."""
-    found = perform(data, config, "people.link", {"id": id, "minutes": minutes})
+    found = perform(data, config, "people.link", {"id": id, "minutes": minutes, "as_person": as_person})
     if json:
         say_json(found)
     else:
@@ -77,10 +92,24 @@ def link(
 
 
 @app.command()
-def disable(id: Id, json: JsonOption = False, data: DataOption = None, config: ConfigOption = None) -> None:
+def disable(
+    id: Id, as_person: AsOption = None, json: JsonOption = False, data: DataOption = None, config: ConfigOption = None
+) -> None:
     """Disable a person: from the next request on every key of theirs is refused."""
-    found = perform(data, config, "people.disable", {"id": id})
+    found = perform(data, config, "people.disable", {"id": id, "as_person": as_person})
     if json:
         say_json(found)
     else:
         say(f"Disabled {id}.")
+
+
+@app.command()
+def release(
+    id: Id, as_person: AsOption = None, json: JsonOption = False, data: DataOption = None, config: ConfigOption = None
+) -> None:
+    """Untie a person from their account at the identity provider: the next one that signs in under this id is theirs."""
+    found = perform(data, config, "people.release", {"id": id, "as_person": as_person})
+    if json:
+        say_json(found)
+    else:
+        say(f"Released {id}.")

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from policies.audit.events import EventTag
 from policies.credentials import KeyRecord
-from policies.identity import LOCAL_OWNER_ID, Role
+from policies.identity import Role
+from service.operations.people import manager
 from service.operations.registry import Emit, Operation, Result
 from service.wiring import Installation
 
@@ -18,6 +19,7 @@ class CreateKey(BaseModel):
     """A key for a person; `days` from now it expires. What is given of groups, clearance and roles limits the key to that."""
 
     model_config = ConfigDict(extra="forbid")
+    as_person: str | None = None
     person: str
     days: int = Field(90, ge=1, le=3660)
     groups: tuple[str, ...] | None = None
@@ -29,6 +31,7 @@ class OneKey(BaseModel):
     """A key by its id, which is not its secret."""
 
     model_config = ConfigDict(extra="forbid")
+    as_person: str | None = None
     id: str
 
 
@@ -36,11 +39,13 @@ class AllKeys(BaseModel):
     """Keys of one person, or of all."""
 
     model_config = ConfigDict(extra="forbid")
+    as_person: str | None = None
     person: str | None = None
 
 
 def create(installation: Installation, request: CreateKey, emit: Emit, stop: threading.Event) -> Result:
     """Makes a key; its secret is in the result, once, and nowhere else."""
+    actor = manager(installation, request.as_person)
     expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=request.days)
     record, secret = installation.keys.create(
         request.person, expires, groups=request.groups, clearance=request.clearance, roles=request.roles
@@ -48,7 +53,7 @@ def create(installation: Installation, request: CreateKey, emit: Emit, stop: thr
     made = described(record)
     told = {name: made[name] for name in ("person", "expires", "groups", "clearance", "roles")}
     try:
-        installation.audit.append(EventTag.KEY_CREATED, LOCAL_OWNER_ID, {"key": record.id, **told})
+        installation.audit.append(EventTag.KEY_CREATED, actor.id, {"key": record.id, **told})
     except BaseException:
         # A key that the log does not know must not work.
         installation.keys.revoke(record.id)
@@ -58,6 +63,7 @@ def create(installation: Installation, request: CreateKey, emit: Emit, stop: thr
 
 def list_keys(installation: Installation, request: AllKeys, emit: Emit, stop: threading.Event) -> Result:
     """Keys without their secrets."""
+    manager(installation, request.as_person)
     if request.person is not None:
         installation.people.show(request.person)
     keys = installation.keys.list()
@@ -66,8 +72,9 @@ def list_keys(installation: Installation, request: AllKeys, emit: Emit, stop: th
 
 def revoke(installation: Installation, request: OneKey, emit: Emit, stop: threading.Event) -> Result:
     """Revokes a key: it is refused from the next request on. Raises NotFoundError before anything is recorded."""
+    actor = manager(installation, request.as_person)
     key = installation.keys.show(request.id)
-    installation.audit.append(EventTag.KEY_REVOKED, LOCAL_OWNER_ID, {"key": key.id, "person": key.person})
+    installation.audit.append(EventTag.KEY_REVOKED, actor.id, {"key": key.id, "person": key.person})
     installation.keys.revoke(request.id)
     return {"revoked": request.id}
 

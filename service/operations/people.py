@@ -7,10 +7,13 @@ import threading
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from policies.access.actions import Action
+from policies.access.verdict import Deny
 from policies.audit.events import EventTag
-from policies.errors import UsageError
-from policies.identity import LOCAL_OWNER_ID, Role
+from policies.errors import AccessDenied, UsageError
+from policies.identity import Principal, Role
 from policies.people import Person
+from policies.provider_accounts import ProviderAccounts
 from service.operations.registry import Emit, Operation, Result
 from service.wiring import Installation
 
@@ -24,6 +27,7 @@ class AddPerson(BaseModel):
     groups: tuple[str, ...] = ()
     clearance: str
     roles: tuple[Role, ...] = (Role.USER,)
+    as_person: str | None = None
 
 
 class OnePerson(BaseModel):
@@ -31,6 +35,7 @@ class OnePerson(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     id: str
+    as_person: str | None = None
 
 
 class LinkPerson(BaseModel):
@@ -39,23 +44,34 @@ class LinkPerson(BaseModel):
     model_config = ConfigDict(extra="forbid")
     id: str
     minutes: int = Field(60, ge=1, le=7 * 24 * 60)
+    as_person: str | None = None
 
 
 class AllPeople(BaseModel):
     """No choice to make."""
 
     model_config = ConfigDict(extra="forbid")
+    as_person: str | None = None
+
+
+def manager(installation: Installation, as_person: str | None) -> Principal:
+    """Who manages people and keys; raises AccessDenied where policy does not let them."""
+    principal = installation.principal(as_person)
+    if isinstance(installation.policies.decide(principal, Action.PEOPLE_MANAGE, None), Deny):
+        raise AccessDenied(f"{principal.id} may not manage people and keys", hint="The default policies let administrators.")
+    return principal
 
 
 def add(installation: Installation, request: AddPerson, emit: Emit, stop: threading.Event) -> Result:
     """Adds a person; the record is written first, so that nobody is there whom the log does not know."""
+    actor = manager(installation, request.as_person)
     levels = installation.settings.access.classifications
     if request.clearance not in levels:
         raise UsageError(f"there is no clearance {request.clearance!r}", hint=f"One of: {', '.join(levels)}.")
     installation.people.check_new(request.id, request.name, request.groups)
     installation.audit.append(
         EventTag.PERSON_ADDED,
-        LOCAL_OWNER_ID,
+        actor.id,
         {
             "person": request.id,
             "groups": sorted(request.groups),
@@ -69,6 +85,7 @@ def add(installation: Installation, request: AddPerson, emit: Emit, stop: thread
 
 def list_people(installation: Installation, request: AllPeople, emit: Emit, stop: threading.Event) -> Result:
     """Every person, disabled ones too."""
+    manager(installation, request.as_person)
     return {"people": [described(person) for person in installation.people.list()]}
 
 
@@ -76,6 +93,7 @@ def show(installation: Installation, request: OnePerson, emit: Emit, stop: threa
     """One person with their keys."""
     from service.operations.keys import described as described_key
 
+    manager(installation, request.as_person)
     person = installation.people.show(request.id)
     keys = [described_key(key) for key in installation.keys.list() if key.person == request.id]
     return {"person": described(person), "keys": keys}
@@ -83,20 +101,31 @@ def show(installation: Installation, request: OnePerson, emit: Emit, stop: threa
 
 def disable(installation: Installation, request: OnePerson, emit: Emit, stop: threading.Event) -> Result:
     """Disables a person: every credential of theirs is refused from the next request on."""
+    actor = manager(installation, request.as_person)
     installation.people.show(request.id)
-    installation.audit.append(EventTag.PERSON_DISABLED, LOCAL_OWNER_ID, {"person": request.id})
+    installation.audit.append(EventTag.PERSON_DISABLED, actor.id, {"person": request.id})
     installation.people.disable(request.id)
     return {"person": described(installation.people.show(request.id))}
+
+
+def release(installation: Installation, request: OnePerson, emit: Emit, stop: threading.Event) -> Result:
+    """Unties a person from their account at the identity provider, so that another account may be bound to them."""
+    actor = manager(installation, request.as_person)
+    installation.people.show(request.id)
+    installation.audit.append(EventTag.PERSON_RELEASED, actor.id, {"person": request.id})
+    ProviderAccounts(installation.people).release(request.id)
+    return {"released": request.id}
 
 
 def link(installation: Installation, request: LinkPerson, emit: Emit, stop: threading.Event) -> Result:
     """Makes a link that signs a person in once; its code is in the result and nowhere else. What follows the # of an
     address is sent to no server and kept in no log."""
+    actor = manager(installation, request.as_person)
     made, code = installation.sessions.create_link(request.id, datetime.timedelta(minutes=request.minutes))
     installation.audit.append(
-        EventTag.LINK_CREATED, LOCAL_OWNER_ID, {"link": made.id, "person": made.person, "expires": made.expires}
+        EventTag.LINK_CREATED, actor.id, {"link": made.id, "person": made.person, "expires": made.expires}
     )
-    return {"person": made.person, "expires": made.expires, "url": f"{installation.address}/sign-in#{code}"}
+    return {"person": made.person, "expires": made.expires, "url": f"{installation.public_url}/sign-in#{code}"}
 
 
 def described(person: Person) -> Result:
@@ -116,5 +145,6 @@ OPERATIONS = {
     "people.disable": Operation(OnePerson, disable),
     "people.link": Operation(LinkPerson, link, shared=True),
     "people.list": Operation(AllPeople, list_people),
+    "people.release": Operation(OnePerson, release),
     "people.show": Operation(OnePerson, show),
 }

@@ -55,6 +55,7 @@ _MODULES = {
     "people.disable": "service.operations.people",
     "people.link": "service.operations.people",
     "people.list": "service.operations.people",
+    "people.release": "service.operations.people",
     "people.show": "service.operations.people",
     "quarantine.list": "service.operations.quarantine",
     "quarantine.retry": "service.operations.quarantine",

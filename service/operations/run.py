@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from policies.audit.acting import acting_by
 from policies.egress.switches import keep_temporary_files_in
 from policies.errors import DataDirectoryBusy, DataDirectoryError, UsageError
+from policies.identity import LOCAL_OWNER_ID
 from service.operations.registry import Emit, Result, operation
 from service.ownership import SOCKET_NAME, owned
 
@@ -55,7 +57,9 @@ def run_in(installation: Any, name: str, request: Mapping[str, Any], emit: Emit,
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UsageError(f"{where}: {first['msg']}", hint=f"See `inhouse {name.split('.')[0]} --help`.") from None
-    return found.run(installation, validated, emit, stop)
+    # Only who owns the data directory gets here: what they do as a person is recorded as both's.
+    with acting_by(LOCAL_OWNER_ID if getattr(validated, "as_person", None) else None):
+        return found.run(installation, validated, emit, stop)
 
 
 def require_initialised(directory: Path) -> None:

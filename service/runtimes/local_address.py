@@ -40,7 +40,7 @@ def checked_address(url: str, allowed_hosts: Sequence[str], *, port: int | None 
         found = socket.getaddrinfo(name, number, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         raise _wrong(f"the model server {name!r} has no address") from None
-    addresses = [_unmapped(str(one[4][0])) for one in found]
+    addresses = [unmapped(str(one[4][0])) for one in found]
     inside = all(one.is_loopback for one in addresses)
     permitted = name in allowed_hosts and all(one.is_private or one.is_loopback for one in addresses)
     if not inside and not permitted:
@@ -78,7 +78,7 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-def _unmapped(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def unmapped(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """The address; of one of IPv4 that is written as IPv6, the former, which is what the system connects to."""
     address = ipaddress.ip_address(text.partition("%")[0])
     return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -16,11 +15,11 @@ from policies.access.verdict import Allow
 from policies.errors import AccessDenied
 from policies.identity import Principal
 from policies.sessions import Session, csrf_token
-from service.api.state import State, state_of
-from service.auth.carriers import visitor_of
+from service.api.state import State, recognised, state_of
+from service.auth.carriers import PAGES
+from service.auth.requests import is_secure, session_cookie, session_secrets
 
 CSRF_HEADER = "x-csrf-token"
-_PLAIN, _SECURE = "inhouse_session", "__Host-inhouse_session"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +35,12 @@ class Visitor:
 
 async def visiting(request: Request) -> Visitor:
     """The visitor of this request; raises AuthenticationRequired."""
-    secrets = session_secrets(request)
-    installation = state_of(request).installation
-
-    def known() -> Visitor:
-        session, principal = visitor_of(secrets, installation.sessions)
-        verdict = installation.policies.decide(principal, Action.AUDIT_READ, None)
-        return Visitor(principal, session, csrf_token(secrets[0]), isinstance(verdict, Allow))
-
-    return await anyio.to_thread.run_sync(known)
+    known = await recognised(request, PAGES)
+    assert known.session is not None
+    policies = state_of(request).installation.policies
+    verdict = await anyio.to_thread.run_sync(policies.decide, known.principal, Action.AUDIT_READ, None)
+    csrf = csrf_token(session_secrets(request)[0])
+    return Visitor(known.principal, known.session, csrf, isinstance(verdict, Allow))
 
 
 async def acting(request: Request) -> Visitor:
@@ -63,30 +59,16 @@ def check_site(request: Request) -> None:
         raise AccessDenied("a page of another site may not do this", hint="Open the page of this service itself.")
 
 
-def session_secrets(request: Request) -> Sequence[str]:
-    """The value of each session cookie that came along."""
-    pairs = [part.partition("=") for header in request.headers.getlist("cookie") for part in header.split(";")]
-    return [value.strip() for name, _, value in pairs if name.strip() == _name(request)]
-
-
 def remember(request: Request, response: Response, secret: str, seconds: int) -> None:
     """Gives the browser the session's secret, which no script can read and no other site can send."""
     response.set_cookie(
-        _name(request), secret, max_age=seconds, path="/", httponly=True, samesite="strict", secure=_is_secure(request)
+        session_cookie(request), secret, max_age=seconds, path="/", httponly=True, samesite="strict", secure=is_secure(request)
     )
 
 
 def forget(request: Request, response: Response) -> None:
     """Takes the secret from the browser."""
-    response.delete_cookie(_name(request), path="/", httponly=True, samesite="strict", secure=_is_secure(request))
-
-
-def _name(request: Request) -> str:
-    return _SECURE if _is_secure(request) else _PLAIN
-
-
-def _is_secure(request: Request) -> bool:
-    return request.url.scheme == "https"
+    response.delete_cookie(session_cookie(request), path="/", httponly=True, samesite="strict", secure=is_secure(request))
 
 
 Visiting = Annotated[Visitor, Depends(visiting)]

@@ -15,6 +15,10 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
+from policies.credentials import KeyStore
+from policies.identity import Role
+from policies.people import PeopleStore
+from policies.sessions import SessionStore
 from service.api.application import create_app
 from service.settings import Settings
 from service.wiring import Installation
@@ -187,3 +191,124 @@ def canary() -> Iterator[tuple[str, list[bytes]]]:
     threading.Thread(target=hear, daemon=True).start()
     yield f"127.0.0.1:{listening.getsockname()[1]}", heard
     listening.close()
+
+
+HASHING = {"INHOUSE_EMBEDDING__KIND": "hashing"}
+PROXY_SECRET = "of the proxy alone: " + "p" * 32
+IDENTITY = """
+[server]
+forwarded_allow_ips = ["127.0.0.1"]
+
+[proxy]
+secret_file = "{secret}"
+
+[oidc]
+issuer = "{provider.issuer}"
+client_id = "{double.CLIENT}"
+client_secret_file = "{client}"
+audience = "{double.AUDIENCE}"
+groups_claim = "realm.groups"
+clearance_claim = "clearance"
+roles_claim = "work"
+key_pause_seconds = 1
+
+[oidc.groups]
+"/Directors" = "directors"
+
+[oidc.clearances]
+secret = "confidential"
+usual = "internal"
+
+[oidc.roles]
+reader = "user"
+"""
+
+
+@dataclass(frozen=True)
+class Identities:
+    """A service with every carrier switched on: people to sign in, and the provider whose word it takes."""
+
+    service: Any
+    provider: Any
+    people: PeopleStore
+    keys: KeyStore
+    sessions: SessionStore
+    client: httpx2.Client
+    inhouse: Callable[..., Any]
+
+    def add(self, id: str) -> None:
+        """A person who may read all there is."""
+        self.people.add(id, id.title(), ["directors"], "confidential", [Role.USER])
+
+    def account(self, id: str, **said: Any) -> dict[str, Any]:
+        """What the provider says of that person: all that `add` gives them."""
+        whole = {"sub": f"account-{id}", "preferred_username": id, "name": id.title()}
+        return {**whole, "realm": {"groups": ["/Directors"]}, "clearance": "secret", "work": ["reader"], **said}
+
+    def token(self, id: str, **said: Any) -> str:
+        """An access token for that person."""
+        token: str = self.provider.token(**{**self.account(id), **said})
+        return token
+
+    def proxied(self, person: str, secret: str = PROXY_SECRET) -> dict[str, str]:
+        """The headers of the proxy."""
+        return {"X-Forwarded-User": person, "X-Inhouse-Proxy-Secret": secret}
+
+    def get(self, path: str = "/v1/documents", **headers: str) -> httpx2.Response:
+        """What a route answers to these headers."""
+        return self.client.get(self.service.url + path, headers={name.replace("_", "-"): one for name, one in headers.items()})
+
+    def bearer(self, credential: str, path: str = "/v1/documents", **headers: str) -> httpx2.Response:
+        """What a route answers to a key or a token."""
+        return self.get(path, Authorization=f"Bearer {credential}", **headers)
+
+    def cookie_of(self, response: httpx2.Response) -> str:
+        """The session that an answer begins, as a browser sends it."""
+        said = [one.partition(";")[0] for one in response.headers.get_list("set-cookie")]
+        return next(one for one in said if one.startswith("inhouse_session="))
+
+    def sign_in_at_provider(self, id: str, **spoils: Any) -> httpx2.Response:
+        """The way to the provider and back of somebody who has that account there."""
+        self.provider.account, self.provider.spoils = self.account(id), spoils
+        there = self.get("/sign-in/provider")
+        flow = there.headers["set-cookie"].partition(";")[0]
+        back = self.client.get(there.headers["location"]).headers["location"]
+        return self.client.get(back, headers={"cookie": flow})
+
+    def refusals(self) -> list[tuple[str, str]]:
+        """What the log says was refused, the newest first: by which carrier, and why."""
+        from policies.audit.query import records
+
+        found = records(self.service.data / "audit", tag="credential:refused", limit=1000)
+        return [(one.payload["carrier"], one.payload["reason"]) for one in found]
+
+
+@pytest.fixture(scope="session")
+def identities(
+    inhouse_within: Callable[..., Any],
+    start_service: Callable[..., Any],
+    provider_double: ModuleType,
+    client: httpx2.Client,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Identities]:
+    """That service, over one open and one confidential document."""
+    root = tmp_path_factory.mktemp("i")
+    data, folder, secret, secret_of_client = (root / name for name in ("data", "folder", "secret", "client"))
+    (folder / "board").mkdir(parents=True)
+    (folder / "leave.md").write_text("# Leave\n\nStaff have 30 days.\n")
+    (folder / "board" / "merger.md").write_text("# Merger\n\nThe board buys Tannhof Optics.\n")
+    rule = '[[rule]]\nglob = "{}"\nkb = "{}"\nclassification = "{}"\ngroups = ["{}"]\nowner = "hr"\n'
+    labels = rule.format("*", "kb", "public", "everyone") + rule.format("board/*", "board", "confidential", "directors")
+    (folder / "labels.toml").write_text(labels)
+    secret.write_text(PROXY_SECRET + "\n")
+    secret_of_client.write_text(provider_double.SECRET)
+    for arguments in (("init",), ("ingest", str(folder))):
+        assert inhouse_within(data, *arguments, **HASHING).returncode == 0
+    people = PeopleStore(data / "people.db")
+    keys = KeyStore(people, ("public", "internal", "confidential"))
+    with provider_double.oidc_provider() as provider:
+        written = IDENTITY.format(provider=provider, double=provider_double, secret=secret, client=secret_of_client)
+        (data / "inhouse.toml").write_text(written)
+        with start_service(data, {}, **HASHING) as service:
+            yield Identities(service, provider, people, keys, SessionStore(people, keys), client, inhouse_within)
+    people.close()

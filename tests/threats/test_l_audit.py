@@ -96,6 +96,7 @@ def test_l1_every_command_leaves_its_record(service: Any, tmp_path: Path) -> Non
     act("keys.list", "keys", "list")
     act("keys.revoke", "keys", "revoke", found["keys.create"]["key"]["id"])
     act("people.link", "people", "link", "lea")
+    act("people.release", "people", "release", "lea")
     act("people.disable", "people", "disable", "lea")
     (tmp_path / "small.gguf").write_bytes(GGUF)
     act("models.add", "models", "add", str(tmp_path / "small.gguf"))
@@ -125,6 +126,7 @@ def test_l1_every_command_leaves_its_record(service: Any, tmp_path: Path) -> Non
         "people.add": ["person:added"],
         "people.disable": ["person:disabled"],
         "people.link": ["link:created"],
+        "people.release": ["person:released"],
         "search": ["search:run"],
     }
     assert {name: tags for name, tags in told.items() if name in expected} == expected
@@ -298,6 +300,7 @@ def test_l1_reading_the_log_is_recorded_with_its_filter_and_does_not_show_itself
         "actor": None,
         "since": "2026-01-01T00:00:00.000000Z",
         "until": None,
+        "by": "local-owner",
     }
     whole = inhouse_within(plain_directory, "audit", "list", "--json", **HASHING).stdout.splitlines()
     assert json.loads(whole[0])["id"] == read.id
@@ -405,14 +408,14 @@ def test_l3_a_changed_record_is_named_by_the_command_and_that_it_was_asked_is_re
     shutil.copytree(plain_directory, copy)
     path = next((copy / "audit").glob("audit-*.jsonl"))
     lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join([lines[0], lines[1].replace(b"audra", b"andra"), *lines[2:]]))
+    path.write_bytes(b"".join([*lines[:2], lines[2].replace(b"audra", b"andra"), *lines[3:]]))
     done = inhouse_within(copy, "audit", "verify", **HASHING)
     assert done.returncode == 11
-    assert "record 2" in done.stderr
+    assert "record 3" in done.stderr
     assert json.loads(path.read_bytes().splitlines()[-1])["payload"] == {"what": "verify", "outcome": "broken"}
     # With its end broken it cannot be written any more, and the first bad record is named all the same.
     path.write_bytes(path.read_bytes()[:-3] + b"x}\n")
-    assert "record 2" in inhouse_within(copy, "audit", "verify", **HASHING).stderr
+    assert "record 3" in inhouse_within(copy, "audit", "verify", **HASHING).stderr
 
 
 def test_l4_no_route_and_no_operation_says_where_the_log_goes(service: Any, calls: Any, send: Any, tmp_path: Path) -> None:

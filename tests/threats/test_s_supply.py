@@ -148,6 +148,7 @@ REACHING = {
 DOORS = {
     "service/runtimes/local_address.py": "looks up the model server's name, once",
     "service/runtimes/local_server.py": "the model server, checked by address",
+    "service/auth/provider_wire.py": "the identity provider that the settings name, checked by address",
     "service/control/client.py": "the service's own Unix socket",
 }
 PASSING = {
@@ -159,7 +160,7 @@ PASSING = {
 """Modules that hold sockets and connect none of them."""
 
 
-def test_s2_one_module_connects_to_a_model_server_one_to_our_own_socket_and_no_other_could(repository: Path) -> None:
+def test_s2_one_module_connects_to_each_of_model_server_provider_and_own_socket_and_no_other_could(repository: Path) -> None:
     using, connecting = set(), set()
     for package in ("policies", "vectorstore", "ingest", "service"):
         for path in (repository / package).rglob("*.py"):

@@ -1,7 +1,8 @@
 // A link's code stands after the #: it is taken out of the address, and used when the person says so.
+import { enter } from "./entering.js";
+
 const form = document.querySelector("#sign-in");
 const field = document.querySelector("#credential");
-const problem = document.querySelector("#problem");
 const button = form.querySelector("button");
 const code = location.hash.slice(1);
 
@@ -14,23 +15,8 @@ if (code) {
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
-  problem.textContent = "";
-  button.disabled = true;
-  try {
-    const response = await fetch("/web/sign-in", {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ credential: field.value }),
-    });
-    const told = await response.json();
-    if (response.ok) {
-      location.assign(told.next);
-      return;
-    }
-    problem.textContent = [told.detail, told.hint].filter(Boolean).join(". ");
-  } catch {
-    problem.textContent = "The service does not answer.";
-  }
-  button.disabled = false;
-  field.select();
+  if (!(await enter(button, "/web/sign-in", { credential: field.value }))) field.select();
 });
+
+const known = document.querySelector("#by-proxy");
+known?.addEventListener("click", () => enter(known, "/web/sign-in/proxy", {}));

@@ -1,0 +1,86 @@
+"""Signing in at the identity provider: the way there, and the way back."""
+
+from __future__ import annotations
+
+import datetime
+
+import anyio.to_thread
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse, Response
+
+from policies.errors import AuthenticationRequired, InhouseError, NotFoundError
+from policies.sessions import Session
+from service.api.state import State
+from service.auth.provider import Flow
+from service.auth.provider_sign_in import BACK, ProviderSignIn, Returned
+from service.auth.requests import cookies, is_secure, peer_of
+from service.auth.tokens import TokenRefused
+from service.web.rendering import page
+from service.web.sign_in import begun
+from service.web.visiting import Shared
+
+router = APIRouter(tags=["pages"], include_in_schema=False)
+PROVIDER = "provider"
+_PLAIN, _SECURE = "inhouse_signing_in", "__Host-inhouse_signing_in"
+_FLOW_SECONDS = 600
+_LONGEST_SECRET = 100
+
+
+@router.get("/sign-in/provider")
+async def leave(request: Request, shared: Shared) -> Response:
+    """Sends the browser to the provider, with a secret of this flow that it keeps until it is back."""
+    provider, flow = _provider(shared), Flow.begin()
+    try:
+        where = await anyio.to_thread.run_sync(provider.begin, flow, shared.installation.public_url)
+    except InhouseError as error:
+        return page("problem.html", error.http_status, message=error.message, hint=error.hint)
+    response = RedirectResponse(where, 303)
+    # Lax: the way back begins on the provider's site.
+    _keep(request, response, flow.secret, _FLOW_SECONDS)
+    return response
+
+
+@router.get(BACK)
+async def come_back(
+    request: Request, shared: Shared, state: str | None = None, code: str | None = None, iss: str | None = None
+) -> Response:
+    """Begins a session for whom the provider names, or says that it does not: in the same words whatever was wrong."""
+    provider, installation = _provider(shared), shared.installation
+    secrets = cookies(request, _name(request))
+    # Of two cookies one may have been put there by somebody else, and nobody knows which.
+    flow = Flow(secrets[0]) if len(secrets) == 1 and 0 < len(secrets[0]) <= _LONGEST_SECRET else None
+
+    def begin(lifetime: datetime.timedelta) -> tuple[Session, str]:
+        try:
+            principal = provider.finish(flow, Returned(state, code, iss), installation.public_url)
+        except TokenRefused as refusal:
+            installation.carriers.refused(PROVIDER, refusal.reason, peer_of(request))
+            raise AuthenticationRequired(
+                "this sign-in is not accepted", hint="Try again, or ask an administrator: the audit log says why."
+            ) from None
+        return installation.sessions.begin_for(principal.id, lifetime)
+
+    try:
+        # A redirect would still count as the provider's and leave the strict cookie out: the page goes on by itself.
+        response = await begun(page("signed_in.html"), request, shared, PROVIDER, begin)
+    except InhouseError as error:
+        response = page("problem.html", error.http_status, message=error.message, hint=error.hint)
+    _keep(request, response, "", 0)
+    return response
+
+
+def _provider(shared: State) -> ProviderSignIn:
+    installation = shared.installation
+    if installation.provider is None or installation.settings.oidc.client_id is None:
+        raise NotFoundError("there is no identity provider", hint="See oidc in the settings.")
+    return installation.provider
+
+
+def _keep(request: Request, response: Response, secret: str, seconds: int) -> None:
+    response.set_cookie(
+        _name(request), secret, max_age=seconds, path="/", httponly=True, samesite="lax", secure=is_secure(request)
+    )
+
+
+def _name(request: Request) -> str:
+    return _SECURE if is_secure(request) else _PLAIN
