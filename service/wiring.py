@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ingest.runs import RunStore
     from policies.access.engine import PolicyEngine
     from policies.access.scope import AccessScope
+    from policies.audit.events import EventTag
     from policies.credentials import KeyStore
     from policies.first_administrator import FirstAdministrator
     from policies.people import PeopleStore
@@ -82,6 +83,10 @@ class Installation:
 
         return SessionStore(self.people, self.keys)
 
+    def _record(self, tag: EventTag, actor: str, payload: Mapping[str, Any]) -> None:
+        """Writes to the log, which is opened only now: a broken one must not keep anybody from having it checked."""
+        self.audit.append(tag, actor, payload)
+
     @property
     def public_url(self) -> str:
         """Where people reach the service."""
@@ -102,7 +107,7 @@ class Installation:
         proxy = None
         if settings.proxy.secret_file is not None:
             proxy = ProxyRules(settings.proxy, settings.server.forwarded_allow_ips)
-        refused = Refusals(self.audit.append).note
+        refused = Refusals(self._record).note
         return Carriers(self.people, self.keys, self.sessions, token=token, proxy=proxy, refused=refused)
 
     @cached_property
@@ -113,7 +118,7 @@ class Installation:
         from service.auth.provider_sign_in import make_provider_sign_in
 
         levels = self.settings.access.classifications
-        return make_provider_sign_in(self.settings.oidc, self.people, levels, self.audit.append)
+        return make_provider_sign_in(self.settings.oidc, self.people, levels, self._record)
 
     @cached_property
     def first_administrator(self) -> FirstAdministrator:
