@@ -54,7 +54,7 @@ def serve(directory: Path, settings: Settings) -> None:
         installation.engine  # noqa: B018 -- opened now, so that what is wrong is said before anyone connects
         installation.carriers  # noqa: B018
         installation.conversations  # noqa: B018
-        with _listening(settings) as public, _control(directory) as control:
+        with listening_socket(settings) as public, _control(directory) as control:
             scheme = "http" if settings.server.tls_certificate is None else "https"
             address = installation.address = "{}://{}:{}".format(scheme, *_shown(public))
             installation.audit.append(
@@ -147,10 +147,12 @@ def _config(app: Any, **outward: Any) -> uvicorn.Config:
 
 
 @contextmanager
-def _listening(settings: Settings) -> Iterator[socket.socket]:
+def listening_socket(settings: Settings) -> Iterator[socket.socket]:
     host, port = settings.server.host, settings.server.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listening:
+    # Named as TCP, because asyncio lets small writes go out at once on such sockets alone; else each answer waits some 40 ms
+    # for the acknowledgement of its head.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, port))
