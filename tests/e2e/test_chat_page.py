@@ -75,6 +75,38 @@ def test_a_model_s_words_are_markdown_and_its_answer_can_be_stopped(
     assert "48 million" in watched.ask("Which price does the board plan to pay for Tannhof Optics?").inner_text()
 
 
+SHIFTS = """
+window.shifts = [];
+new PerformanceObserver((list) => {
+  for (const one of list.getEntries()) if (!one.hadRecentInput) window.shifts.push(one.value);
+}).observe({ type: "layout-shift", buffered: true });
+"""
+
+
+def test_nothing_that_is_being_read_moves_while_an_answer_comes(
+    slow_model: tuple[str, Any], open_page: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shifts that Chromium counts: of what is in sight, and not within half a second of somebody's own doing."""
+    watched = open_page("dora")
+    page = watched.page
+    page.add_init_script(SHIFTS)
+    page.reload()
+    page.select_option("#kb", "board")
+    watched.ask(MERGER)
+    sentence = "The board **plans** to buy Tannhof Optics for 48 million euros in June [1]."
+    monkeypatch.setattr(slow_model[1], "text", [part for _ in range(6) for part in (f"{sentence}\n\n", f"- {sentence}\n\n")])
+    monkeypatch.setattr(slow_model[1], "pause", 0.25)
+    before = page.evaluate("performance.now()")
+    turn = watched.ask("When does the board buy Tannhof Optics, and for how much?")
+    assert turn.locator(".text li").count() == 6
+    assert page.evaluate("performance.now()") - before > 2000
+    page.wait_for_timeout(300)
+    assert sum(page.evaluate("window.shifts")) == 0
+    # A shift would have been counted.
+    page.evaluate("document.querySelector('.turn:last-child .text').style.marginLeft = '90px'")
+    watched.until("window.shifts.length > 0")
+
+
 def test_a_conversation_is_renamed_exported_found_and_deleted(open_page: Callable[..., Any]) -> None:
     watched = open_page()
     page = watched.page

@@ -27,6 +27,7 @@ class Behaviour:
     silent_end_after: int | None = None
     drop_after: int | None = None
     slow_load: float = 0
+    pause: float = 0
     redirect: bool = False
     reported_prompt_tokens: int | None = None
     done_reason: str | None = None
@@ -152,6 +153,7 @@ def generate(behaviour: Behaviour, llama: Any, body: dict[str, Any], piece: Any)
     """Lets llama.cpp speak, or says the ordered text; returns the reason of the end and the tokens read."""
     if behaviour.text is not None:
         for text in behaviour.text:
+            time.sleep(behaviour.pause)
             if piece(text):
                 break
         return "stop", sum(len(one["content"].encode()) for one in body["messages"]) // 4
