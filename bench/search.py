@@ -126,11 +126,11 @@ class Oracle:
         """Every permitted passage's own score; -inf where that cannot reach the best ten, nor be lifted into them."""
         asked = terms(question)
         distinct = list(dict.fromkeys(asked))
-        lexical = self._installation.store.lexical
-        frequencies, count = lexical.document_frequencies(distinct)
+        query = self._installation.store.lexical.query(distinct, classes)
+        frequencies, count = query.frequencies, query.passages
         weights = {term: idf(frequency, count) for term, frequency in zip(distinct, frequencies, strict=True)}
         words = np.zeros(len(self._numbers))
-        for one, score in lexical.search(distinct, classes, len(words)):
+        for one, score in query.best(len(words)):
             words[self.row_of[int(one)]] = score
         base = LEXICAL * words / (bound(frequencies, count) or 1.0) + DENSE * np.maximum(cosines, 0)
         whole = np.full(len(base), -np.inf)

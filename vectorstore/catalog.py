@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ class Catalog:
         with self.reading() as connection:
             return [row.id for row in connection.execute(sa.select(VERSION.c.id).where(VERSION.c.state == state))]
 
-    def passages(self, ids: Sequence[PassageId], classes: Mapping[AccessClassId, int] | None) -> dict[PassageId, Passage]:
+    def passages(self, ids: Sequence[PassageId], classes: Container[AccessClassId] | None) -> dict[PassageId, Passage]:
         """Those of the passages that are live and, where `classes` is given, in one of them; decided by this read alone."""
         query = passage_query()
         found: dict[PassageId, Passage] = {}

@@ -9,7 +9,7 @@ from policies.errors import IndexMismatch
 from vectorstore.catalog import Catalog
 from vectorstore.types import IndexFingerprint
 
-FORM = "1"
+FORM = "2"
 """The version of how catalog, vectors and words lie together; an unknown one is refused."""
 
 

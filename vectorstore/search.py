@@ -29,15 +29,16 @@ class Search:
     def search(self, question: str, scope: Scope, *, limit: int, kb: str | None = None) -> SearchResult:
         """The `limit` best passages that the scope permits, best first, each live when it was read.
 
-        Scores are absolute, in [0, 1]. An empty scope or a knowledge base outside it finds nothing.
+        Scores are absolute, in [0, 1], and those of an index that holds nothing else: no document outside the scope has a
+        part in them. An empty scope or a knowledge base outside it finds nothing.
         """
         classes = self._store.class_numbers(scope, kb)
         if classes is not None and not classes:
             return SearchResult([], 0, {})
-        asked = _Asked(self._store, self._embedder, question)
+        asked = _Asked(self._store, self._embedder, question, classes)
         step, wider = max(RESCORED, limit), 1
         while True:
-            candidates, exhausted = asked.candidates(classes, wider, limit)
+            candidates, exhausted = asked.candidates(wider, limit)
             hits: list[Hit] = []
             # What was removed or relabelled since is dropped by this read, so later candidates move up.
             for start in range(0, len(candidates), step):
@@ -52,25 +53,27 @@ class Search:
 
 
 class _Asked:
-    """One question over one store."""
+    """One question over those classes of one store. What words weigh is counted over these alone."""
 
-    def __init__(self, store: Store, embedder: Embedder, question: str) -> None:
+    def __init__(self, store: Store, embedder: Embedder, question: str, classes: frozenset[int] | None) -> None:
         self._store = store
+        self._classes = classes
         self._words = terms(question)
         self._distinct = list(dict.fromkeys(self._words))
         self._vector = embedder.embed_query(question)
-        frequencies, passages = store.lexical.document_frequencies(self._distinct)
+        self._query = store.lexical.query(self._distinct, classes)
+        frequencies, passages = self._query.frequencies, self._query.passages
         self._highest = bound(frequencies, passages)
         self.weights = {term: idf(frequency, passages) for term, frequency in zip(self._distinct, frequencies, strict=True)}
 
-    def candidates(self, classes: frozenset[int] | None, wider: int, limit: int) -> tuple[list[Fused], bool]:
-        """What words and meaning bring of those classes, best first, and whether that is all there is."""
+    def candidates(self, wider: int, limit: int) -> tuple[list[Fused], bool]:
+        """What words and meaning bring, best first, and whether that is all there is."""
         most = wider * max(CANDIDATES, limit)
-        lexical = dict(self._store.lexical.search(self._distinct, classes, wider * CANDIDATES))
-        dense = dict(self._store.dense.search(self._vector, classes, most))
+        lexical = dict(self._query.best(wider * CANDIDATES))
+        dense = dict(self._store.dense.search(self._vector, self._classes, most))
         exhausted = len(dense) < most
         # A candidate of one side has a score on the other too; both sides tell it exactly.
-        lexical.update(self._store.lexical.scores(self._distinct, [one for one in dense if one not in lexical]))
+        lexical.update(self._query.scores([one for one in dense if one not in lexical]))
         dense.update(self._store.dense.cosines(self._vector, [one for one in lexical if one not in dense]))
         return fuse(lexical, self._highest, dense), exhausted
 
@@ -87,7 +90,7 @@ class _Asked:
         documents = {hit.passage.document for hit in best}
         fetched = self._store.fetch([one for one in wanted if one not in there], scope)
         found = {one: passage for one, passage in fetched.items() if passage.document in documents}
-        lexical = self._store.lexical.scores(self._distinct, list(found))
+        lexical = self._query.scores(list(found))
         dense = self._store.dense.cosines(self._vector, list(found))
         fused = fuse(lexical, self._highest, {one: dense.get(one, 0.0) for one in found})
         return [self._hit(one, found[one.id]) for one in fused]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import shutil
 import threading
@@ -22,7 +23,7 @@ from vectorstore.catalog_rows import DEAD, LIVE, PENDING
 from vectorstore.dense.chroma import ChromaVectors
 from vectorstore.dense.exact import ExactVectors
 from vectorstore.dense.planner import EXACT_ROWS, DensePlanner
-from vectorstore.lexical.tantivy import TantivyIndex
+from vectorstore.lexical.postings import PostingsIndex
 from vectorstore.schema import check, stamp
 from vectorstore.types import (
     Document,
@@ -36,6 +37,9 @@ from vectorstore.types import (
     Vectors,
 )
 from vectorstore.versions import add_pending, flip, purge, retire, touch, undo
+
+_REBUILT = 5_000
+"""Passages whose words are counted at a time when they are counted anew."""
 
 Checkpoint = Callable[[str], None]
 """Called between the steps of a change with the step's name; tests end the process there."""
@@ -68,7 +72,7 @@ class Store:
             self.catalog = Catalog(directory / "catalog.db")
             check(self.catalog, fingerprint, directory)
             self.fingerprint = fingerprint
-            self.lexical = TantivyIndex(directory / "lexical")
+            self.lexical = PostingsIndex()
             self.vectors = ChromaVectors(directory / "chroma")
             self.exact = ExactVectors(fingerprint.dimension)
             self.dense = DensePlanner(self.exact, self.vectors, self._bases, exact_rows=exact_rows)
@@ -178,11 +182,11 @@ class Store:
 
     def fetch(self, ids: Sequence[PassageId], scope: Scope) -> dict[PassageId, Passage]:
         """Those of the passages that are live and permitted now."""
-        permitted = _ids(scope)
-        return self.catalog.passages(ids, None if permitted is None else dict.fromkeys(permitted, 0))
+        return self.catalog.passages(ids, _ids(scope))
 
     def class_numbers(self, scope: Scope, kb: str | None) -> frozenset[int] | None:
-        """The numbers of the permitted access classes, of one knowledge base or of all; None where nothing is held back."""
+        """The numbers of the permitted access classes, of one knowledge base or of all; None, for every class, only where the
+        scope is UnsafeEverything: to a person who may read all there is, what a change is about to bring is not there yet."""
         permitted = _ids(scope)
         if permitted is None and kb is None:
             return None
@@ -197,7 +201,7 @@ class Store:
             if len(self._numbers) > 1000:
                 self._numbers.clear()
             self._numbers[key] = found
-        return None if len(found) == len(self._classes) else found
+        return found
 
     def status(self) -> StoreStatus:
         """Counts and sizes."""
@@ -205,10 +209,11 @@ class Store:
         return StoreStatus(self.catalog.counts(), len(self._classes), self.fingerprint.as_text(), size)
 
     def close(self) -> None:
-        """Saves the matrix and lets go of the files."""
+        """Saves what was derived and lets go of the files."""
         with self._write, _disk(self._directory):
-            self.exact.save(self._directory / "dense", self.catalog.properties()["generation"])
-            self.lexical.close()
+            generation = self.catalog.properties()["generation"]
+            self.exact.save(self._directory / "dense", generation)
+            self.lexical.save(self._directory / "words", generation)
             self.vectors.close()
             self.catalog.close()
 
@@ -291,14 +296,24 @@ class Store:
         return draft, np.stack(vectors) if vectors else np.empty((0, self.fingerprint.dimension), np.float32)
 
     def _recover(self) -> None:
+        generation = self.catalog.properties()["generation"]
+        if not self.lexical.load(self._directory / "words", generation):
+            self._rebuild_words()
+        if not self.exact.load(self._directory / "dense", generation):
+            self._rebuild_exact()
         pending = self.catalog.versions_in(PENDING)
         if pending:
             self._drop(list(self.catalog.entries([PENDING])))
             with self.catalog.writing() as connection:
                 undo(connection, pending)
-        if not self.exact.load(self._directory / "dense", self.catalog.properties()["generation"]):
-            self._rebuild_exact()
         self._clean()
+
+    def _rebuild_words(self) -> None:
+        shutil.rmtree(self._directory / "words", ignore_errors=True)
+        entries = self.catalog.entries([LIVE, DEAD])
+        while some := list(itertools.islice(entries, _REBUILT)):
+            self.lexical.add([(entry.id, entry.class_number, entry.text) for entry in some])
+            self.lexical.commit()
 
     def _rebuild_exact(self) -> None:
         shutil.rmtree(self._directory / "dense", ignore_errors=True)

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vectorstore.lexical.analysis import STOP_WORDS, bound, idf, query_terms, terms
-from vectorstore.lexical.memory import kept_length
 
 
 @pytest.mark.parametrize(
@@ -47,10 +46,3 @@ def test_the_bound_counts_what_nobody_says_as_the_rarest() -> None:
     assert bound([], 10) == 0
     assert bound([0], 10) > bound([1], 10) > bound([10], 10)
     assert bound([1, 3], 10) == pytest.approx(2.2 * (idf(1, 10) + idf(3, 10)))
-
-
-@given(st.integers(0, 10**7))
-def test_a_kept_length_is_never_longer_and_at_most_an_eighth_shorter(length: int) -> None:
-    kept = kept_length(length)
-    assert length * 7 / 8 <= kept <= length
-    assert kept_length(kept) == kept

@@ -89,8 +89,8 @@ def assert_whole(store: Store) -> None:
     assert set(store.exact.ids()) == live
     kept = {identifier for kb in ("handbook", "board") for ids, _ in store.vectors.all(kb) for identifier in ids}
     assert kept == live
-    found = {identifier for identifier, _ in store.lexical.search(["word"], None, 10_000)}
-    assert found == live
+    assert set(store.lexical.ids()) == live
+    assert set(dict(store.lexical.query(["word"], None).best(10_000))) == live
 
 
 OLD = {"a.txt": "word one old\nword two old", "b.txt": "word three old"}

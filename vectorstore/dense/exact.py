@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,14 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vectorstore import derived
 from vectorstore.dense.interface import Scored
+from vectorstore.ranking import best, shortlist
 from vectorstore.types import PassageId, Vectors
 
 FORM = 1
+_ARRAYS = ("matrix", "ids", "classes")
 _CACHED_SELECTIONS = 256
 _TAIL_SHARE = 0.1
 _TAIL_ROWS = 4096
 """The tail is merged into the matrix once it holds more rows than this and than the share of the whole."""
+
+_ROUNDING = 3 * 2.0**-24
+"""For each dimension, more than what the order of summing can move two products of float32 unit vectors apart (Higham 2002,
+section 3.1)."""
 
 
 class ExactVectors:
@@ -35,7 +40,8 @@ class ExactVectors:
         self._tail: list[tuple[Any, Any, Any]] = []
         self._tail_rows = 0
         self._joined: tuple[Any, Any, Any] | None = None
-        self._selections: dict[frozenset[int] | None, tuple[Any, Any, Any, Any]] = {}
+        self._selections: dict[frozenset[int] | None, tuple[Any, Any, Any]] = {}
+        self._tail_selections: dict[frozenset[int] | None, Any] = {}
         self._matrix: Any = np.empty((0, dimension), np.float32)
         self._ids: NDArray[np.int64] = np.empty(0, np.int64)
         self._classes: NDArray[np.int64] = np.empty(0, np.int64)
@@ -67,24 +73,24 @@ class ExactVectors:
             self._joined = None
 
     def permitted(self, classes: frozenset[int] | None) -> int:
-        """How many rows a search over those classes would score."""
+        """How many rows a search over those classes may find."""
         with self._lock:
-            if classes is None:
-                return len(self._ids) + self._tail_rows
-            starts, ends = self._runs(classes)
-            return int((ends - starts).sum()) + self._tail_rows
+            _, rows, dead = self._selection(classes)
+            return len(rows) - (0 if dead is None else int(dead.sum())) + len(self._tail_selection(classes))
 
     def search(self, query: Vectors, classes: frozenset[int] | None, count: int) -> Scored:
         """The `count` rows of highest cosine among the permitted ones; ties go to the lower id."""
         vector = np.ascontiguousarray(query.reshape(-1), np.float32)
         with self._lock:
-            scores, ids = self._base_scores(vector, classes)
-            tail_ids, tail_classes, tail_vectors = self._tail_arrays()
-        if len(tail_ids):
-            kept = slice(None) if classes is None else np.isin(tail_classes, list(classes))
-            scores = np.concatenate([scores, tail_vectors[kept] @ vector])
-            ids = np.concatenate([ids, tail_ids[kept]])
-        return _best(scores, ids, count)
+            rows, scores = self._base_scores(vector, classes)
+            tail_ids, _, tail_vectors = self._tail_arrays()
+            tail = self._tail_selection(classes)
+            near = shortlist(np.concatenate([scores, tail_vectors[tail] @ vector]), count, self._dimension * _ROUNDING)
+            base, later = rows[near[near < len(rows)]], tail[near[near >= len(rows)] - len(rows)]
+            base = base[self._alive[base]]
+            ids = np.concatenate([self._ids[base], tail_ids[later]])
+            vectors = np.concatenate([self._matrix[base], tail_vectors[later]])
+        return best(_exactly(vectors, vector), ids, count)
 
     def cosines(self, query: Vectors, ids: Sequence[PassageId]) -> dict[PassageId, float]:
         """The exact cosine of each id that is there and not deleted."""
@@ -95,12 +101,12 @@ class ExactVectors:
             rows = rows[self._alive[rows]]
             found = {
                 PassageId(int(one)): float(score)
-                for one, score in zip(self._ids[rows], self._matrix[rows] @ vector, strict=True)
+                for one, score in zip(self._ids[rows], _exactly(self._matrix[rows], vector), strict=True)
             }
             tail_ids, _, tail_vectors = self._tail_arrays()
         places = np.flatnonzero(np.isin(tail_ids, wanted))
         if len(places):
-            scores = tail_vectors[places] @ vector
+            scores = _exactly(tail_vectors[places], vector)
             found.update({PassageId(int(one)): float(score) for one, score in zip(tail_ids[places], scores, strict=True)})
         return found
 
@@ -123,33 +129,21 @@ class ExactVectors:
             return [PassageId(int(one)) for one in np.sort(np.concatenate([self._ids[self._alive], tail]))]
 
     def save(self, directory: Path, generation: str) -> None:
-        """Writes the matrix and its stamp; the stamp comes last, so a file cut short is never taken for whole."""
+        """Writes the matrix for a generation of the catalog."""
         with self._lock:
             self._merge()
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            stamp = directory / "stamp.json"
-            stamp.unlink(missing_ok=True)
-            for name, array in (("matrix", self._matrix), ("ids", self._ids), ("classes", self._classes)):
-                temporary = directory / f"{name}.part"
-                with temporary.open("wb") as file:
-                    np.save(file, array)
-                os.replace(temporary, directory / f"{name}.npy")
-            stamp.write_text(json.dumps({"form": FORM, "generation": generation, "rows": len(self._ids)}), encoding="utf-8")
+            arrays = (self._matrix, self._ids, self._classes)
+            derived.write(directory, FORM, generation, dict(zip(_ARRAYS, arrays, strict=True)))
 
     def load(self, directory: Path, generation: str) -> bool:
-        """Maps the saved matrix if its stamp is that of `generation`; says whether it did."""
-        try:
-            stamp = json.loads((directory / "stamp.json").read_text(encoding="utf-8"))
-            if not isinstance(stamp, dict) or stamp != {"form": FORM, "generation": generation, "rows": stamp.get("rows")}:
-                return False
-            matrix = np.load(directory / "matrix.npy", mmap_mode="r")
-            ids, classes = np.load(directory / "ids.npy"), np.load(directory / "classes.npy")
-        except (OSError, ValueError, EOFError):  # numpy says EOFError of an empty file
-            return False
-        if matrix.shape != (stamp["rows"], self._dimension) or len(ids) != len(classes) or len(ids) != stamp["rows"]:
+        """Maps the matrix that was saved for `generation`; says whether there was one."""
+        arrays = derived.read(directory, FORM, generation, _ARRAYS)
+        if arrays is None or arrays["matrix"].shape != (len(arrays["ids"]), self._dimension):
             return False
         with self._lock:
-            self._matrix, self._ids, self._classes = matrix, ids, classes
+            self._matrix = arrays["matrix"]
+            # The two that every search reads are held in memory.
+            self._ids, self._classes = np.array(arrays["ids"]), np.array(arrays["classes"])
             self._settle()
         return True
 
@@ -179,6 +173,7 @@ class ExactVectors:
 
     def _tail_arrays(self) -> tuple[Any, Any, Any]:
         if self._joined is None:
+            self._tail_selections = {}
             if self._tail:
                 ids, classes, vectors = zip(*self._tail, strict=True)
                 self._joined = (np.concatenate(ids), np.concatenate(classes), np.concatenate(vectors))
@@ -204,34 +199,46 @@ class ExactVectors:
             starts, ends = starts[apart], ends[np.concatenate([apart[1:], [True]])]
         return starts, ends
 
-    def _base_scores(self, vector: Any, classes: frozenset[int] | None) -> tuple[Any, Any]:
-        selection = self._selections.get(classes)
-        if selection is None:
+    def _tail_selection(self, classes: frozenset[int] | None) -> Any:
+        """The places of the permitted rows in the tail."""
+        _, tail_classes, _ = self._tail_arrays()
+        found = self._tail_selections.get(classes)
+        if found is None:
+            permitted = np.ones(len(tail_classes), bool) if classes is None else np.isin(tail_classes, list(classes))
+            found = _kept(self._tail_selections, classes, np.flatnonzero(permitted))
+        return found
+
+    def _selection(self, classes: frozenset[int] | None) -> tuple[Any, Any, Any]:
+        """The runs of permitted rows, these rows, and which of them are deleted, None where none is."""
+        found = self._selections.get(classes)
+        if found is None:
             starts, ends = self._runs(classes)
             runs = list(zip(starts.tolist(), ends.tolist(), strict=True))
-            rows = np.concatenate([np.arange(start, end) for start, end in runs]) if runs else starts
+            rows = np.concatenate([np.arange(start, end, dtype=np.int32) for start, end in runs] or [np.empty(0, np.int32)])
             dead = ~self._alive[rows]
-            selection = (runs, self._ids[rows], dead if dead.any() else None, len(rows))
-            if len(self._selections) >= _CACHED_SELECTIONS:
-                self._selections.pop(next(iter(self._selections)))
-            self._selections[classes] = selection
-        runs, ids, dead, count = selection
-        scores = np.empty(count, np.float32)
+            found = _kept(self._selections, classes, (runs, rows, dead if dead.any() else None))
+        return found
+
+    def _base_scores(self, vector: Any, classes: frozenset[int] | None) -> tuple[Any, Any]:
+        runs, rows, dead = self._selection(classes)
+        scores = np.empty(len(rows), np.float32)
         place = 0
         for start, end in runs:
             np.dot(self._matrix[start:end], vector, out=scores[place : place + end - start])
             place += end - start
         if dead is not None:
             scores[dead] = -np.inf
-        return scores, ids
+        return rows, scores
 
 
-def _best(scores: Any, ids: Any, count: int) -> Scored:
-    if len(scores) > count:
-        part = np.argpartition(scores, -count)[-count:]
-        # Equal scores at the edge must not depend on the order of rows.
-        edge = scores[part].min()
-        part = np.concatenate([np.flatnonzero(scores > edge), np.sort(np.flatnonzero(scores == edge))])
-        scores, ids = scores[part], ids[part]
-    order = np.lexsort((ids, -scores))[:count]
-    return [(PassageId(int(ids[row])), float(scores[row])) for row in order if scores[row] > -np.inf]
+def _kept(cache: dict[frozenset[int] | None, Any], classes: frozenset[int] | None, made: Any) -> Any:
+    if len(cache) >= _CACHED_SELECTIONS:
+        cache.pop(next(iter(cache)))
+    cache[classes] = made
+    return made
+
+
+def _exactly(vectors: Any, vector: Any) -> Any:
+    """The cosine of each row, to the last bit the same whatever rows stand beside it: a product of matrices sums a row in an
+    order that depends on how many there are, and so tells of rows that a person may not read."""
+    return (vectors.astype(np.float64) * vector.astype(np.float64)).sum(axis=1)

@@ -16,7 +16,11 @@ _OVER_FETCH = 3
 
 
 class DensePlanner:
-    """Never returns a row outside the permitted classes, nor fewer than asked for while permitted ones are left."""
+    """Never returns a row outside the permitted classes, nor fewer than asked for while permitted ones are left.
+
+    Scores depend on no other row. Which rows are found does neither, up to `exact_rows` permitted ones; past that, the graph
+    that finds them is of all rows, and a row that a person may not read can change which of the last ones it brings.
+    """
 
     def __init__(
         self,
@@ -53,5 +57,7 @@ class DensePlanner:
             known = self._exact.class_of([one for one, _ in nearest])
             kept = [hit for hit in nearest if hit[0] in known and (classes is None or known[hit[0]] in classes)]
             if len(kept) >= count or len(nearest) < wanted:
-                return kept[:count]
+                # The graph sums in its own order: a row that it finds has the score that it has without the graph.
+                exact = self._exact.cosines(query, [one for one, _ in kept[:count]])
+                return sorted(exact.items(), key=lambda hit: (-hit[1], hit[0]))
             wanted *= 4

@@ -1,1 +1,1 @@
-"""Words: BM25 over the permitted passages."""
+"""Words: BM25 over the permitted passages, by statistics of these alone."""

@@ -8,8 +8,28 @@ from typing import Protocol
 from vectorstore.types import PassageId
 
 
+class LexicalQuery(Protocol):
+    """BM25 of some terms over the permitted passages of one moment, as an index would score that held no others.
+
+    How many passages there are, how long they are, and how many of them hold a term is counted over the permitted ones
+    alone. So nothing that is said here depends on a passage outside them, to the last bit.
+    """
+
+    frequencies: list[int]
+    """How many permitted passages hold each of the terms."""
+
+    passages: int
+    """How many permitted passages there are."""
+
+    def best(self, count: int) -> list[tuple[PassageId, float]]:
+        """The `count` best passages that hold a term, best first; of equal ones the lower id comes first."""
+
+    def scores(self, ids: Sequence[PassageId]) -> Mapping[PassageId, float]:
+        """The score of each of the ids that is permitted and holds a term."""
+
+
 class LexicalIndex(Protocol):
-    """BM25 over passages, each of one access class. Durable once `commit` returned."""
+    """The words of passages, each of one access class. Safe for threads that read while one writes."""
 
     def add(self, rows: Sequence[tuple[PassageId, int, str]]) -> None:
         """Adds (id, class number, text); the ids must be new."""
@@ -18,13 +38,7 @@ class LexicalIndex(Protocol):
         """Removes passages; unknown ids are passed over."""
 
     def commit(self) -> None:
-        """Makes what was added and removed durable and visible."""
+        """Makes what was added and removed visible to the queries that come after it."""
 
-    def search(self, terms: Sequence[str], classes: frozenset[int] | None, count: int) -> list[tuple[PassageId, float]]:
-        """The `count` best permitted passages by BM25 over the terms, best first; `classes` None means every class."""
-
-    def scores(self, terms: Sequence[str], ids: Sequence[PassageId]) -> Mapping[PassageId, float]:
-        """BM25 of each of the ids that holds a term."""
-
-    def document_frequencies(self, terms: Sequence[str]) -> tuple[list[int], int]:
-        """How many passages hold each term, and how many there are."""
+    def query(self, terms: Sequence[str], classes: frozenset[int] | None) -> LexicalQuery:
+        """What is to be known of distinct terms in those classes; `classes` None means every class."""

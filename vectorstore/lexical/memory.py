@@ -1,32 +1,17 @@
-"""A double: BM25 in plain Python, every passage scored for every question."""
+"""A double: BM25 in plain Python, every permitted passage scored for every question."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from vectorstore.lexical.analysis import K1, idf, terms
+from vectorstore.lexical.analysis import K1, B, idf, terms
+from vectorstore.lexical.interface import LexicalQuery
 from vectorstore.types import PassageId
-
-B = 0.75
-"""How much a passage's length divides its score, as tantivy has it fixed."""
-
-_LENGTHS: tuple[int, ...] = (*range(8), *((8 | low) << shift for shift in range(24) for low in range(8)))
-"""Lengths past 24 are kept in a byte, as Lucene and tantivy keep them: four significant bits."""
-
-_EXACT = 24
-
-
-def kept_length(length: int) -> int:
-    """The length that tantivy remembers of a passage of so many terms: at most that, and at least seven eighths of it."""
-    if length < _EXACT:
-        return length
-    return _EXACT + _LENGTHS[bisect_right(_LENGTHS, length - _EXACT) - 1]
 
 
 class MemoryLexical:
-    """A LexicalIndex that forgets with its process. Ties go to the lower id."""
+    """A LexicalIndex of dictionaries."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[PassageId, tuple[int, Counter[str]] | None]] = []
@@ -42,34 +27,39 @@ class MemoryLexical:
 
     def commit(self) -> None:
         """Makes the changes visible, in their order."""
+        passages = dict(self._passages)
         for one, passage in self._waiting:
             if passage is None:
-                self._passages.pop(one, None)
+                passages.pop(one, None)
             else:
-                self._passages[one] = passage
-        self._waiting = []
+                passages[one] = passage
+        self._passages, self._waiting = passages, []
 
-    def search(self, terms: Sequence[str], classes: frozenset[int] | None, count: int) -> list[tuple[PassageId, float]]:
-        """BM25 over the permitted passages."""
-        permitted = [one for one, (number, _) in self._passages.items() if classes is None or number in classes]
-        scored = self.scores(terms, permitted).items()
-        return sorted(scored, key=lambda hit: (-hit[1], hit[0]))[:count]
+    def query(self, terms: Sequence[str], classes: frozenset[int] | None) -> LexicalQuery:
+        """Scores what is there now."""
+        held = {one: counts for one, (number, counts) in self._passages.items() if classes is None or number in classes}
+        return _Scored(terms, held)
 
-    def scores(self, terms: Sequence[str], ids: Sequence[PassageId]) -> Mapping[PassageId, float]:
-        """BM25 of given passages."""
-        frequencies, passages = self.document_frequencies(terms)
-        weights = {term: idf(frequency, passages) for term, frequency in zip(terms, frequencies, strict=True)}
-        mean = sum(counts.total() for _, counts in self._passages.values()) / max(1, passages)
-        found: dict[PassageId, float] = {}
-        for one in ids:
-            _, counts = self._passages.get(one, (0, Counter[str]()))
-            held = [term for term in terms if counts[term]]
-            if held:
-                norm = K1 * (1 - B + B * kept_length(counts.total()) / mean)
-                found[one] = sum(weights[term] * (K1 + 1) * counts[term] / (counts[term] + norm) for term in held)
-        return found
 
-    def document_frequencies(self, terms: Sequence[str]) -> tuple[list[int], int]:
-        """Counts over what is there."""
-        passages = [counts for _, counts in self._passages.values()]
-        return [sum(term in counts for counts in passages) for term in terms], len(passages)
+class _Scored:
+    """A LexicalQuery over counted passages."""
+
+    def __init__(self, terms: Sequence[str], held: Mapping[PassageId, Counter[str]]) -> None:
+        self.frequencies = [sum(term in counts for counts in held.values()) for term in terms]
+        self.passages = len(held)
+        mean = sum(counts.total() for counts in held.values()) / max(1, len(held))
+        self._scores: dict[PassageId, float] = {}
+        for term, frequency in zip(terms, self.frequencies, strict=True):
+            weight = idf(frequency, self.passages) * (K1 + 1)
+            for one, counts in held.items():
+                if counts[term]:
+                    norm = K1 * (1 - B + B * counts.total() / mean)
+                    self._scores[one] = self._scores.get(one, 0.0) + weight * counts[term] / (counts[term] + norm)
+
+    def best(self, count: int) -> list[tuple[PassageId, float]]:
+        """All of them in order, cut."""
+        return sorted(self._scores.items(), key=lambda hit: (-hit[1], hit[0]))[:count]
+
+    def scores(self, ids: Sequence[PassageId]) -> Mapping[PassageId, float]:
+        """Those of the ids."""
+        return {one: self._scores[one] for one in ids if one in self._scores}
