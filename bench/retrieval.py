@@ -49,7 +49,7 @@ def measure(name: str, work: Path) -> Figures:
         for identifier, text in asked.texts.items():
             relevant = asked.relevant[identifier]
             hits = installation.search.search(text, EVERYTHING, limit=DEPTH).hits
-            lexical = store.lexical.search(query_terms(text), None, DEPTH)
+            lexical = store.lexical.query(query_terms(text), None).best(DEPTH)
             dense = store.dense.search(embedder.embed_query(text), None, DEPTH)
             figures.append(
                 (
