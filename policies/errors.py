@@ -19,6 +19,7 @@ InhouseError                        1   500
 ├── ModelUnavailable               14   503   the model server is away, busy, or refuses
 │   └── ModelRefused               14   403   a model that would send text out, or is not permitted
 ├── IdentityUnavailable            15   503   the identity provider is away, or answers what it should not
+├── ExpectationFailed              18   409   policies decide otherwise than an organisation expects
 └── Interrupted                   130   499   Ctrl-C; what was committed stays
 """
 
@@ -131,6 +132,14 @@ class PolicyError(InhouseError):
     exit_code = 12
     http_status = 500
     kind = "policy"
+
+
+class ExpectationFailed(InhouseError):
+    """The policies decide otherwise than a table of expectations says."""
+
+    exit_code = 18
+    http_status = 409
+    kind = "expectation-failed"
 
 
 class IndexMismatch(InhouseError):

@@ -30,7 +30,8 @@ class PolicyEngine:
 
     `classifications` are the names of the levels, lowest first; policies compare their ranks. `on_error` is told, once
     for each decision or scope, of an evaluation that erred; what it raises is passed on. `hash` names the set: SHA-256
-    over file names, contents and the order of the levels. `descriptions` says what each policy is for, by its `@id`.
+    over file names, contents and the order of the levels. `entries` are its policies and `descriptions` says what each is
+    for, by its `@id`; `words` are the strings that conditions hold, some of which may be names of groups.
 
     Verdicts are kept until the engine goes; a changed set needs a new engine. Safe for threads. Raises PolicyError as
     `policyset.load` does, for levels that are empty or repeated, and for a set that errs on a plain request.
@@ -50,9 +51,12 @@ class PolicyEngine:
         text = load(directory or DEFAULTS)
         self._policies = cedarpy.PolicySet.from_str(text.policies)
         self._schema = cedarpy.Schema.from_str(text.schema)
-        self.descriptions = text.descriptions
+        self.classifications = tuple(classifications)
+        self.entries = text.entries
+        self.descriptions = {one.id: one.description for one in text.entries}
+        self.words = text.words
         self.hash = hashlib.sha256(json.dumps([text.hash, list(classifications)]).encode()).hexdigest()
-        self._memory = VerdictMemory()
+        self._memory = VerdictMemory(named_groups=text.groups)
         self._parsed: dict[tuple[AccessClassId, ...], cedarpy.Entities] = {}
         self._try_every_action(classifications[-1])
 
@@ -62,6 +66,14 @@ class PolicyEngine:
         Any error in evaluating is a Deny and is told to `on_error`: Cedar alone would skip a `forbid` that errs.
         """
         return self._verdicts(self._memory.asked(principal, action), principal, action, [resource])[0]
+
+    def consider(self, principal: Principal, action: Action, resources: Sequence[AccessClass | None]) -> list[Verdict]:
+        """What `decide` would say of each, for a principal or a class that may not exist: nothing of it is remembered, and
+        an error is a Deny that is told to nobody."""
+        verdicts: list[Verdict] = []
+        for start in range(0, len(resources), _BATCH):
+            verdicts += self._evaluate(principal, action, resources[start : start + _BATCH], [])
+        return verdicts
 
     def scope(self, principal: Principal, action: Action, classes: Iterable[AccessClass]) -> AccessScope:
         """The classes among `classes` on which the principal may do `action`; one that errs is not among them."""
@@ -81,7 +93,7 @@ class PolicyEngine:
         self, asked: Asked, principal: Principal, action: Action, resources: Sequence[AccessClass | None]
     ) -> list[Verdict]:
         """One verdict for each resource. What erred is not kept, so that each question that meets it leaves its trace."""
-        verdicts = asked.verdicts(resources)
+        verdicts = self._memory.verdicts(asked, resources)
         missing = [index for index, verdict in enumerate(verdicts) if verdict is None]
         errors: list[str] = []
         for start in range(0, len(missing), _BATCH):

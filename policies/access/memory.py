@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from policies.access.actions import Action
 from policies.access.scope import AccessScope
@@ -16,21 +17,37 @@ _VERDICTS = 2_000_000
 _ENTRIES = 20_000
 _SYSTEM_KEY = ""
 _Key = tuple[str, frozenset[str], str, frozenset[str], Action]
+_Person = tuple[str, str, frozenset[str], Action]
 
 
 class Asked:
     """What is known of one principal's attributes and one action. Reads take no lock: entries are added, never changed."""
 
-    __slots__ = ("_scope", "_verdicts", "forgotten")
+    __slots__ = ("__weakref__", "_before", "_scope", "_touched", "_verdicts", "forgotten")
 
-    def __init__(self) -> None:
+    def __init__(self, before: Asked | None = None, touched: frozenset[str] = frozenset()) -> None:
+        """`before` is what is known of the same principal with other groups; what is decided on a class that has none of
+        the `touched` groups is the same. It is let go of when the memory forgets it."""
         self.forgotten = False
+        self._before = weakref.ref(before) if before is not None else None
+        self._touched = touched
         self._verdicts: dict[str, Verdict] = {}
         self._scope: tuple[tuple[AccessClass, ...], AccessScope] | None = None
 
     def verdicts(self, resources: Iterable[AccessClass | None]) -> list[Verdict | None]:
         """What is known of each resource, None for what is not."""
         return [self._verdicts.get(_SYSTEM_KEY if one is None else one.id) for one in resources]
+
+    def before(self, resources: Sequence[AccessClass | None]) -> list[Verdict | None]:
+        """What was known of each before the groups changed, None for what they touch."""
+        known = self._before() if self._before is not None else None
+        if known is None:
+            return [None] * len(resources)
+        there = known.verdicts(resources)
+        return [
+            verdict if one is None or self._touched.isdisjoint(one.groups) else None
+            for one, verdict in zip(resources, there, strict=True)
+        ]
 
     def add(self, resource: AccessClass | None, verdict: Verdict) -> None:
         """Keeps one verdict."""
@@ -50,10 +67,16 @@ class Asked:
 
 
 class VerdictMemory:
-    """The verdicts of one policy set: at most `verdicts` of them (some 100 bytes each), the least recently asked go first."""
+    """The verdicts of one policy set: at most `verdicts` of them (some 100 bytes each), the least recently asked go first.
 
-    def __init__(self, verdicts: int = _VERDICTS) -> None:
+    `named_groups` are the groups that the policies name, None where each of a person's groups may count everywhere. With
+    them a change of a person's groups keeps what is known of the classes that have none of the groups that changed.
+    """
+
+    def __init__(self, verdicts: int = _VERDICTS, *, named_groups: frozenset[str] | None = None) -> None:
         self._limit = verdicts
+        self._named = named_groups
+        self._latest: dict[_Person, _Key] = {}
         self._lock = threading.Lock()
         self._asked: OrderedDict[_Key, Asked] = OrderedDict()
         self._count = 0
@@ -63,11 +86,24 @@ class VerdictMemory:
         """The entry for everything of the principal that policies can see, and the action."""
         key = (principal.id, principal.groups, principal.clearance, frozenset(principal.roles), action)
         with self._lock:
-            found = self._asked.setdefault(key, Asked())
+            found = self._asked.get(key)
+            if found is None:
+                found = self._asked[key] = self._made(key)
             self._asked.move_to_end(key)
             if len(self._asked) > _ENTRIES:
                 self._forget_oldest()
             return found
+
+    def verdicts(self, asked: Asked, resources: Sequence[AccessClass | None]) -> list[Verdict | None]:
+        """What is known of each resource, None for what has to be decided."""
+        found = asked.verdicts(resources)
+        missing = [index for index, verdict in enumerate(found) if verdict is None]
+        if missing:
+            again = asked.before([resources[index] for index in missing])
+            for index, verdict in zip(missing, again, strict=True):
+                found[index] = verdict
+            self.keep(asked, ((resources[index], verdict) for index, verdict in zip(missing, again, strict=True)))
+        return found
 
     def keep(self, asked: Asked, fresh: Iterable[tuple[AccessClass | None, Verdict | None]]) -> None:
         """Adds verdicts that a policy gave, and lets go of the oldest entries where there are too many."""
@@ -81,7 +117,18 @@ class VerdictMemory:
             while self._count > self._limit and len(self._asked) > 1:
                 self._forget_oldest()
 
+    def _made(self, key: _Key) -> Asked:
+        person = (key[0], *key[2:])
+        known = self._latest.get(person)
+        self._latest[person] = key
+        if known is None or self._named is None:
+            return Asked()
+        changed = known[1] ^ key[1]
+        return Asked() if changed & self._named else Asked(self._asked[known], changed)
+
     def _forget_oldest(self) -> None:
-        _, gone = self._asked.popitem(last=False)
+        key, gone = self._asked.popitem(last=False)
+        if self._latest.get((key[0], *key[2:])) == key:
+            del self._latest[key[0], *key[2:]]
         gone.forgotten = True
         self._count -= len(gone)

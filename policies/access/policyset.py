@@ -13,6 +13,7 @@ from typing import Any
 
 import cedarpy
 
+from policies.access.reading import literals, named_groups
 from policies.errors import PolicyError
 
 DEFAULTS = Path(__file__).parent.parent / "defaults"
@@ -25,13 +26,29 @@ _EAST_ASIAN = {"BOPOMOFO", "CJK", "FULLWIDTH", "HALFWIDTH", "HANGUL", "HIRAGANA"
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyEntry:
+    """One policy: its `@id` and `@description`, the file that holds it, and its effect, `permit` or `forbid`."""
+
+    id: str
+    description: str
+    file: str
+    effect: str
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyText:
-    """A set that passed every check. `hash` is SHA-256 over file names and contents; `descriptions` is by `@id`."""
+    """A set that passed every check. `hash` is SHA-256 over file names and contents, `entries` are its policies by file.
+
+    `words` are the strings that conditions hold. `groups` are the person's groups that conditions name; None where a
+    condition looks at a person's groups in another way than by name or for those of the label.
+    """
 
     policies: str
     schema: str
     hash: str
-    descriptions: dict[str, str]
+    entries: tuple[PolicyEntry, ...]
+    words: frozenset[str]
+    groups: frozenset[str] | None
 
 
 def load(directory: Path) -> PolicyText:
@@ -49,13 +66,14 @@ def load(directory: Path) -> PolicyText:
             parsed[name] = _parsed(name, text)
             policies += text + "\n"
     schema = next(text for name, text in files if name.endswith(".cedarschema"))
-    descriptions = _described(parsed)
+    entries = _entries(parsed)
     _check_schema(schema)
     for name, found in parsed.items():
         _check_policies(name, found, schema)
     _validate("the policies together", policies, schema)
     digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()
-    return PolicyText(policies, schema, digest, descriptions)
+    whole = [policy for found in parsed.values() for policy in found.values()]
+    return PolicyText(policies, schema, digest, entries, literals(whole), named_groups(whole))
 
 
 def _files(directory: Path) -> list[tuple[str, str]]:
@@ -86,20 +104,21 @@ def _parsed(name: str, text: str) -> dict[str, Any]:
     return policies
 
 
-def _described(parsed: dict[str, dict[str, Any]]) -> dict[str, str]:
-    descriptions: dict[str, str] = {}
+def _entries(parsed: dict[str, dict[str, Any]]) -> tuple[PolicyEntry, ...]:
+    entries: dict[str, PolicyEntry] = {}
     for name, policies in parsed.items():
         for policy in policies.values():
             annotations = policy.get("annotations", {})
             identifier = annotations.get("id")
             if not identifier:
                 raise PolicyError(f"{name} holds a policy without an @id: no verdict could name it", hint=_HINT)
-            if identifier in descriptions:
+            if identifier in entries:
                 raise PolicyError(f"{name}: there are two policies with @id {identifier!r}", hint=_HINT)
-            descriptions[identifier] = annotations.get("description") or ""
-    if not descriptions:
+            description = annotations.get("description") or ""
+            entries[identifier] = PolicyEntry(identifier, description, name, policy["effect"])
+    if not entries:
         raise PolicyError("the policy set is empty: nothing would be permitted", hint=_HINT)
-    return descriptions
+    return tuple(entries.values())
 
 
 def _check_policies(name: str, policies: dict[str, Any], schema: str) -> None:

@@ -48,7 +48,11 @@ class EventTag(StrEnum):
     PERSON_CHANGED = "person:changed"
     PERSON_DISABLED = "person:disabled"
     PERSON_RELEASED = "person:released"
+    POLICY_CHECKED = "policy:checked"
     POLICY_ERROR = "policy:error"
+    POLICY_EXPLAINED = "policy:explained"
+    POLICY_SIMULATED = "policy:simulated"
+    POLICY_TESTED = "policy:tested"
     QUESTION_ANSWERED = "question:answered"
     QUESTION_ASKED = "question:asked"
     QUESTION_CANCELLED = "question:cancelled"
@@ -94,7 +98,11 @@ PAYLOADS: Mapping[EventTag, type] = types.MappingProxyType(
         EventTag.PERSON_CHANGED: payloads.PersonChanged,
         EventTag.PERSON_DISABLED: payloads.PersonDisabled,
         EventTag.PERSON_RELEASED: payloads.PersonReleased,
+        EventTag.POLICY_CHECKED: payloads.PolicyChecked,
         EventTag.POLICY_ERROR: payloads.PolicyFault,
+        EventTag.POLICY_EXPLAINED: payloads.PolicyExplained,
+        EventTag.POLICY_SIMULATED: payloads.PolicySimulated,
+        EventTag.POLICY_TESTED: payloads.PolicyTested,
         EventTag.QUESTION_ANSWERED: payloads.QuestionAnswered,
         EventTag.QUESTION_ASKED: payloads.QuestionAsked,
         EventTag.QUESTION_CANCELLED: payloads.QuestionCancelled,

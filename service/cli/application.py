@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "keys": ("service.cli.keys_cmd", "Create, list and revoke API keys."),
     "models": ("service.cli.models_cmd", "Add, list, show and remove models."),
     "people": ("service.cli.people_cmd", "Add, list, show, link, release and disable people."),
+    "policy": ("service.cli.policy_cmd", "Check, explain, simulate and test who may do what."),
     "quarantine": ("service.cli.quarantine_cmd", "List, show and retry what could not be indexed."),
     "runs": ("service.cli.runs_cmd", "Show the reports of ingest runs."),
     "search": ("service.cli.search_cmd", "Find passages without an answer."),

@@ -31,8 +31,8 @@ def refusal(directory: Path) -> str:
 
 def test_the_defaults_load_and_each_policy_says_what_it_is_for() -> None:
     loaded = load(DEFAULTS)
-    assert "local-owner" in loaded.descriptions
-    assert all(loaded.descriptions.values())
+    assert "local-owner" in {one.id for one in loaded.entries}
+    assert all(one.description for one in loaded.entries)
 
 
 def test_each_default_file_is_one_concern_named_after_its_policies() -> None:

@@ -18,6 +18,7 @@ import pytest
 import rfc8785
 from filelock import FileLock
 
+from policies.access.policyset import DEFAULTS
 from policies.audit.events import EventTag
 from policies.audit.log import AuditLog
 from policies.audit.query import records
@@ -103,6 +104,11 @@ def test_l1_every_command_leaves_its_record(service: Any, tmp_path: Path) -> Non
     act("models.list", "models", "list")
     act("models.show", "models", "show", "small")
     act("models.remove", "models", "remove", "small")
+    act("policy.check", "policy", "check")
+    act("policy.explain", "policy", "explain", "--principal", "ana", "--action", "audit.read")
+    act("policy.simulate", "policy", "simulate", "--policy", str(DEFAULTS))
+    (tmp_path / "table.toml").write_text('[[expect]]\nwho = "ana"\naction = "audit.read"\nallowed = false\n')
+    act("policy.test", "policy", "test", str(tmp_path / "table.toml"))
     act("quarantine.list", "quarantine", "list")
     act("quarantine.show", "quarantine", "show", found["quarantine.list"]["quarantine"][0]["id"])
     assert run[0] in act("quarantine.retry", "quarantine", "retry", code=5)
@@ -127,6 +133,10 @@ def test_l1_every_command_leaves_its_record(service: Any, tmp_path: Path) -> Non
         "people.disable": ["person:disabled"],
         "people.link": ["link:created"],
         "people.release": ["person:released"],
+        "policy.check": ["policy:checked"],
+        "policy.explain": ["policy:explained"],
+        "policy.simulate": ["policy:simulated"],
+        "policy.test": ["policy:tested"],
         "search": ["search:run"],
     }
     assert {name: tags for name, tags in told.items() if name in expected} == expected
