@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
-from policies.audit import payloads
+from policies.audit import payloads, policy_payloads
 
 
 class EventTag(StrEnum):
@@ -98,11 +98,11 @@ PAYLOADS: Mapping[EventTag, type] = types.MappingProxyType(
         EventTag.PERSON_CHANGED: payloads.PersonChanged,
         EventTag.PERSON_DISABLED: payloads.PersonDisabled,
         EventTag.PERSON_RELEASED: payloads.PersonReleased,
-        EventTag.POLICY_CHECKED: payloads.PolicyChecked,
-        EventTag.POLICY_ERROR: payloads.PolicyFault,
-        EventTag.POLICY_EXPLAINED: payloads.PolicyExplained,
-        EventTag.POLICY_SIMULATED: payloads.PolicySimulated,
-        EventTag.POLICY_TESTED: payloads.PolicyTested,
+        EventTag.POLICY_CHECKED: policy_payloads.PolicyChecked,
+        EventTag.POLICY_ERROR: policy_payloads.PolicyFault,
+        EventTag.POLICY_EXPLAINED: policy_payloads.PolicyExplained,
+        EventTag.POLICY_SIMULATED: policy_payloads.PolicySimulated,
+        EventTag.POLICY_TESTED: policy_payloads.PolicyTested,
         EventTag.QUESTION_ANSWERED: payloads.QuestionAnswered,
         EventTag.QUESTION_ASKED: payloads.QuestionAsked,
         EventTag.QUESTION_CANCELLED: payloads.QuestionCancelled,
