@@ -81,3 +81,23 @@ def test_a_certificate_that_cannot_be_used_is_said_before_anything_listens(
         done = inhouse(data[0], "serve", "--port", "0", *options, **HASHING)
         assert done.returncode == 3, done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_behind_a_proxy_a_link_begins_with_where_people_reach_it(
+    data: tuple[Path, str], inhouse_within: Callable[..., Any]
+) -> None:
+    outside = {"INHOUSE_SERVER__PUBLIC_URL": "https://ask.corp.example/"}
+    assert inhouse_within(data[0], "people", "link", "ana", **HASHING, **outside).stdout.startswith(
+        "https://ask.corp.example/sign-in#"
+    )
+
+
+@pytest.mark.parametrize(
+    "url", ["ask.corp.example", "https://ask.corp.example/chat", "https://me@ask.corp.example", "ftp://a.example"]
+)
+def test_what_is_no_address_of_a_service_is_refused(
+    data: tuple[Path, str], inhouse_within: Callable[..., Any], url: str
+) -> None:
+    done = inhouse_within(data[0], "people", "list", **HASHING, INHOUSE_SERVER__PUBLIC_URL=url)
+    assert done.returncode == 3
+    assert "server.public_url" in done.stderr
