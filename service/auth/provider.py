@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus, urlencode, urlsplit
 
-from policies.errors import AuthenticationRequired, IdentityUnavailable, SettingsError
+from policies.errors import IdentityUnavailable, SettingsError
 from service.auth.provider_wire import ProviderWire
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Provider:
         return named == self._settings.issuer
 
     def redeem(self, code: str, flow: Flow, back: str) -> str:
-        """The ID token for a code. Raises AuthenticationRequired where the provider gives none, and IdentityUnavailable."""
+        """The ID token for a code. Raises CodeRefused, and IdentityUnavailable where the answer has none."""
         said = self._metadata()
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": back, "code_verifier": flow.verifier}
         form["client_id"] = str(self._settings.client_id)
@@ -142,7 +142,7 @@ class Provider:
                 form["client_secret"] = secret
         token = self._wire.post(str(said.get("token_endpoint")), form, authorization).get("id_token")
         if not isinstance(token, str):
-            raise AuthenticationRequired("this sign-in is not accepted", hint="Sign in again.")
+            raise IdentityUnavailable("the identity provider gave no ID token", hint="oidc.scopes must hold `openid`.")
         return token
 
     def _metadata(self) -> Mapping[str, Any]:

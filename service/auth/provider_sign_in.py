@@ -6,7 +6,6 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from policies.errors import AuthenticationRequired
 from policies.identity import Principal
 from policies.people import PeopleStore
 from policies.provider_accounts import ProviderAccounts
@@ -53,8 +52,8 @@ class ProviderSignIn:
             raise TokenRefused("the provider gives no code")
         try:
             token = self._provider.redeem(returned.code, flow, public_url + BACK)
-        except (CodeRefused, AuthenticationRequired):
-            raise TokenRefused("the provider refuses the code") from None
+        except CodeRefused as refusal:
+            raise TokenRefused(refusal.reason) from None
         return self._people.principal(self._tokens.identity(token, flow.nonce))
 
     def by_access_token(self, token: str) -> Principal:

@@ -19,6 +19,7 @@ from service.runtimes.local_address import unmapped
 _CONNECT_SECONDS = 3.0
 _WHOLE_SECONDS = 10.0
 _LARGEST_BYTES = 2**20
+_ERRORS = ("invalid_client", "invalid_grant", "invalid_request", "invalid_scope", "unauthorized_client")
 
 
 class ProviderWire:
@@ -66,14 +67,14 @@ class ProviderWire:
                 body = _read(response)
         except httpx2.HTTPError as error:
             raise _away(type(error).__name__) from None
-        if response.status_code in (httpx2.codes.BAD_REQUEST, httpx2.codes.UNAUTHORIZED) and form is not None:
-            raise CodeRefused("the identity provider refuses the code", hint="Sign in again.")
-        if response.status_code != httpx2.codes.OK:
-            raise _away(f"it answers {response.status_code}")
         try:
             found = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
+        if response.status_code in (httpx2.codes.BAD_REQUEST, httpx2.codes.UNAUTHORIZED) and form is not None:
+            raise CodeRefused(found.get("error") if isinstance(found, dict) else None)
+        if response.status_code != httpx2.codes.OK:
+            raise _away(f"it answers {response.status_code}")
         if not isinstance(found, dict):
             raise _away("it answers what is no JSON object")
         return found
@@ -110,7 +111,12 @@ class ProviderWire:
 
 
 class CodeRefused(IdentityUnavailable):
-    """The provider does not take the code, or does not know this client."""
+    """The provider does not take the code, or does not know this client; `reason` has its own word for it, where that is one
+    of RFC 6749."""
+
+    def __init__(self, error: object) -> None:
+        super().__init__("the identity provider refuses the code", hint="Sign in again.")
+        self.reason = f"the provider refuses the code: {error}" if error in _ERRORS else "the provider refuses the code"
 
 
 def _read(response: httpx2.Response) -> bytes:

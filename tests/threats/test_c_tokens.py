@@ -299,7 +299,8 @@ def test_c4_an_answer_counts_for_the_browser_that_asked_for_it_alone(identities:
         assert told.status_code == 401, address
         assert "inhouse_session=" not in "".join(told.headers.get_list("set-cookie"))
     wrong = {reason for carrier, reason in identities.refusals() if carrier == "provider"}
-    assert {"wrong state", "wrong issuer of the answer", "the provider gives no code", "the provider refuses the code"} <= wrong
+    assert {"wrong state", "wrong issuer of the answer", "the provider gives no code"} <= wrong
+    assert "the provider refuses the code: invalid_grant" in wrong
     # A session that somebody put there before is not the one that begins.
     planted = "inhouse_session=planted"
     done = get(back, headers={"cookie": f"{flow}; {planted}"})
