@@ -61,12 +61,10 @@ class ProxyRules:
         return said.persons[0]
 
     def _is_proxy(self, peer: str | None) -> bool:
-        if peer is None:
-            return False
         try:
-            address = ipaddress.ip_address(peer)
+            address = ipaddress.ip_address(peer or "")
         except ValueError:
-            return peer in self._addresses
+            return False
         return any(_holds(one, address) for one in self._addresses)
 
 

@@ -197,6 +197,20 @@ def test_c2_a_proxy_is_believed_from_its_own_address_alone(
     assert identities.get(**identities.proxied("near"), X_Forwarded_For="192.0.2.7").status_code == 200
 
 
+def test_c2_the_sign_in_page_goes_on_as_whom_a_proxy_names_and_offers_nobody_else_that(identities: Any) -> None:
+    identities.add("fronted")
+    offer = "Go on as <bdi>Fronted</bdi>"
+    assert offer in identities.get("/sign-in", **identities.proxied("fronted")).text
+    assert "Go on as" not in identities.get("/sign-in").text
+    assert identities.get("/sign-in", **identities.proxied("fronted", "wrong")).status_code == 401
+    url = f"{identities.service.url}/web/sign-in/proxy"
+    assert identities.client.post(url).status_code == 401
+    elsewhere = {**identities.proxied("fronted"), "Sec-Fetch-Site": "cross-site"}
+    assert identities.client.post(url, headers=elsewhere).status_code == 403
+    begun = identities.client.post(url, headers=identities.proxied("fronted"))
+    assert identities.get("/", Cookie=identities.cookie_of(begun)).status_code == 200
+
+
 def test_c2_where_no_proxy_is_set_its_headers_mean_nothing(service: Any, client: httpx2.Client) -> None:
     said = {"X-Forwarded-User": "root", "X-Inhouse-Proxy-Secret": ""}
     assert client.get(f"{service.url}/v1/documents", headers=said).status_code == 401
