@@ -81,7 +81,7 @@ async def _chat_page(request: Request, shared: State, conversation: str | None) 
     def read() -> Response:
         installation, principal = shared.installation, visitor.principal
         opened = installation.conversations.conversation(principal.id, conversation) if conversation else None
-        turns = _shown_again(shared, visitor, opened) if opened else []
+        turns, classification = _shown_again(shared, visitor, opened) if opened else ([], None)
         kbs = knowledge_bases(shared, principal)
         return desk_page(
             "chat.html",
@@ -91,6 +91,7 @@ async def _chat_page(request: Request, shared: State, conversation: str | None) 
             model=chosen.model or chosen.kind,
             kbs=kbs,
             conversation=opened,
+            classification=classification,
             conversations=installation.conversations.listed(principal.id),
             turns=turns,
             suggestions=[] if turns else suggestions(installation, principal),
@@ -103,26 +104,27 @@ async def _chat_page(request: Request, shared: State, conversation: str | None) 
         return page("problem.html", error.http_status, message=error.message, hint=error.hint)
 
 
-def _shown_again(shared: State, visitor: Visitor, opened: Conversation) -> list[str]:
+def _shown_again(shared: State, visitor: Visitor, opened: Conversation) -> tuple[list[str], str | None]:
+    """The turns as HTML, and the classification of the conversation."""
     installation, principal = shared.installation, visitor.principal
     turns = installation.conversations.turns(principal.id, opened.id)
-    gone = _record_reading(shared, visitor, opened, turns, EventTag.CONVERSATION_OPENED)
-    levels = installation.settings.access.classifications
-    return [shown.turn_html(one, levels, withheld=one.number in gone) for one in turns]
+    now = _record_reading(shared, visitor, opened, turns, EventTag.CONVERSATION_OPENED)
+    return [shown.turn_html(one, now) for one in turns], now.classification(turns)
 
 
 def _record_reading(
     shared: State, visitor: Visitor, opened: Conversation, turns: list[Turn], tag: EventTag, **more: str
-) -> set[int]:
-    """Which turns are withheld; what is shown of the others is in the log before it is shown."""
-    gone = shown.withheld(shared.installation, visitor.principal, turns)
-    questions = [str(one.answer["audit_id"]) for one in turns if one.number not in gone and one.answer.get("audit_id")]
-    cited = [cite for one in turns if one.number not in gone for cite in one.answer.get("citations", ())]
-    documents, paths = ({str(cite[name]) for cite in cited} for name in ("document", "path"))
+) -> shown.Standing:
+    """How the turns stand for the visitor; what is shown of them is in the log before it is shown."""
+    now = shown.standing(shared.installation, visitor.principal, turns)
+    answers = [one.answer for one in now.shown(turns)]
+    questions = [str(one["audit_id"]) for one in answers if one.get("audit_id")]
+    named = [one for answer in answers for one in (*answer.get("citations", ()), *answer.get("nearest", ()))]
+    documents, paths = ({str(one[name]) for one in named} for name in ("document", "path"))
     shown_of = {"documents": sorted(documents), "paths": sorted(paths)}
-    told = {"conversation": opened.id, "questions": questions, "withheld": len(gone), **shown_of, **more}
+    told = {"conversation": opened.id, "questions": questions, "withheld": len(now.withheld), **shown_of, **more}
     shared.installation.audit.append(tag, visitor.principal.id, told)
-    return gone
+    return now
 
 
 @router.post("/web/ask")
@@ -155,8 +157,8 @@ async def _events(
     text, because nothing says what that rests on, so that nobody could say later whether it may still be read."""
     outcome: Outcome = "stopped"
     answer: dict[str, Any] = {"answer": ""}
-    gone = await anyio.to_thread.run_sync(shown.withheld, shared.installation, visitor.principal, turns)
-    history = _history([one for one in turns if one.number not in gone])
+    now = await anyio.to_thread.run_sync(shown.standing, shared.installation, visitor.principal, turns)
+    history = _history(now.shown(turns))
     try:
         yield event_stream.event("begin", {"conversation": conversation.id, "title": conversation.title})
         async with aclosing(_answer(shared, visitor, body, history)) as stream:
@@ -173,8 +175,13 @@ async def _events(
     finally:
         with anyio.CancelScope(shield=True):
             turn = await anyio.to_thread.run_sync(_kept, shared, visitor, body, conversation, outcome, answer)
-    levels = shared.installation.settings.access.classifications
-    told = {"html": shown.turn_html(turn, levels), "number": turn.number, "citations": answer.get("citations", [])}
+    now = await anyio.to_thread.run_sync(shown.standing, shared.installation, visitor.principal, [*turns, turn])
+    told = {
+        "html": shown.turn_html(turn, now),
+        "number": turn.number,
+        "citations": answer.get("citations", []) if turn.number not in now.withheld else [],
+        "classification": now.classification([*turns, turn]),
+    }
     yield event_stream.event("done", told)
 
 
@@ -256,8 +263,8 @@ async def export(conversation: str, visitor: Visiting, shared: Shared, form: Lit
         installation, principal = shared.installation, visitor.principal
         opened = installation.conversations.conversation(principal.id, conversation)
         turns = installation.conversations.turns(principal.id, conversation)
-        gone = _record_reading(shared, visitor, opened, turns, EventTag.CONVERSATION_EXPORTED, form=form)
-        return exported(opened, turns, gone, form)
+        now = _record_reading(shared, visitor, opened, turns, EventTag.CONVERSATION_EXPORTED, form=form)
+        return exported(opened, turns, now, form)
 
     return await anyio.to_thread.run_sync(read)
 

@@ -14,7 +14,7 @@ from policies.errors import NotFoundError
 from policies.identity import Principal
 from service.conversations.store import Feedback
 from service.web.stewards import ActingSteward, listed, shown, steward_page
-from service.web.turns import withheld
+from service.web.turns import standing
 from service.web.visiting import Shared, Visitor
 from service.wiring import Installation
 
@@ -80,7 +80,7 @@ def _told(installation: Installation, principal: Principal, note: Feedback) -> N
     turn = installation.conversations.asked(note.person, note.question)
     if turn is None:
         return Note(note, None, note.reason)
-    if withheld(installation, principal, [turn]):
+    if standing(installation, principal, [turn]).withheld:
         # A notice to the owner of a knowledge base repeats the question.
         return Note(note, None, "" if note.reason and note.reason in turn.question else note.reason)
     return Note(note, turn.question, "" if note.reason == turn.question else note.reason)

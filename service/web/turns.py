@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
@@ -38,11 +39,11 @@ _NOTHING: Mapping[str, Any] = {
 _BLOCK = re.compile(r"(<pre>.*?</pre>|<code>.*?</code>|<[^>]*>)", re.DOTALL)
 
 
-def turn_html(turn: Turn, classifications: Sequence[str], *, withheld: bool = False) -> str:
+def turn_html(turn: Turn, standing: Standing) -> str:
     """One turn as a part of the page."""
     answer = {**_NOTHING, **turn.answer}
     citations = list(answer["citations"])
-    highest = highest_classification(citations, classifications)
+    withheld = turn.number in standing.withheld
     body = Markup("") if withheld else answer_html(str(answer["answer"]), str(answer["form"]), citations)
     return fragment(
         "turn.html",
@@ -50,7 +51,7 @@ def turn_html(turn: Turn, classifications: Sequence[str], *, withheld: bool = Fa
         answer=answer,
         citations=[] if withheld else citations,
         body=body,
-        highest=highest,
+        highest=standing.classification([turn]),
         withheld=withheld,
     )
 
@@ -81,31 +82,57 @@ def answer_html(text: str, form: str, citations: Sequence[Mapping[str, Any]]) ->
     return Markup("".join(part if place % 2 else _MARKER.sub(linked, part) for place, part in enumerate(parts)))  # noqa: S704
 
 
-def highest_classification(citations: Sequence[Mapping[str, Any]], classifications: Sequence[str]) -> str | None:
-    """The highest classification of what is cited; the highest of all for one that settings no longer know. None where
-    nothing is cited."""
-    names = {str(one.get("classification") or "") for one in citations}
-    if not names:
+def highest_classification(names: Iterable[str], classifications: Sequence[str]) -> str | None:
+    """The highest of these names; the highest of all for one that settings no longer know. None where there is none."""
+    found = set(names)
+    if not found:
         return None
-    if not names <= set(classifications):
+    if not found <= set(classifications):
         return classifications[-1]
-    return max(names, key=list(classifications).index)
+    return max(found, key=list(classifications).index)
 
 
-def withheld(installation: Installation, principal: Principal, turns: Sequence[Turn]) -> set[int]:
-    """The numbers of the turns whose answers rest on what the person may no longer read, or what is no longer there."""
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What became of the documents that turns rest on, as a person may know it now.
+
+    `withheld` are the numbers of the turns that rest on what the person may no longer read, or what is no longer there;
+    `labels` has the classification of each document that is still there by its id, `levels` the order of the names.
+    """
+
+    withheld: frozenset[int]
+    labels: Mapping[str, str]
+    levels: Sequence[str]
+
+    def shown(self, turns: Iterable[Turn]) -> list[Turn]:
+        """Those of the turns whose answers may be shown."""
+        return [one for one in turns if one.number not in self.withheld]
+
+    def classification(self, turns: Iterable[Turn]) -> str | None:
+        """The highest classification of what the answers of these turns cite, by the labels of now; None where they cite
+        nothing that may be shown."""
+        cited = (cite for one in self.shown(turns) for cite in one.answer.get("citations", ()))
+        return highest_classification((self.labels[str(cite["document"])] for cite in cited), self.levels)
+
+
+def standing(installation: Installation, principal: Principal, turns: Sequence[Turn]) -> Standing:
+    """How these turns stand for a principal now."""
     scope = scope_for(installation, principal, Action.RETRIEVE)
-    there: dict[str, bool] = {}
-    found = set()
+    labels: dict[str, str | None] = {}
+    withheld = set()
     for turn in turns:
-        for one in (*turn.answer.get("citations", ()), *turn.answer.get("nearest", ())):
-            identifier = str(one["document"])
-            if identifier not in there:
+        for identifier in named(turn):
+            if identifier not in labels:
                 try:
-                    installation.store.document(scope, DocumentId(identifier))
-                    there[identifier] = True
+                    labels[identifier] = installation.store.document(scope, DocumentId(identifier)).access.classification
                 except NotFoundError:
-                    there[identifier] = False
-            if not there[identifier]:
-                found.add(turn.number)
-    return found
+                    labels[identifier] = None
+            if labels[identifier] is None:
+                withheld.add(turn.number)
+    there = {identifier: name for identifier, name in labels.items() if name is not None}
+    return Standing(frozenset(withheld), there, installation.settings.access.classifications)
+
+
+def named(turn: Turn) -> list[str]:
+    """The ids of the documents that an answer cites, or that a refusal names as the nearest."""
+    return [str(one["document"]) for one in (*turn.answer.get("citations", ()), *turn.answer.get("nearest", ()))]

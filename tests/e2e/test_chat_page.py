@@ -62,6 +62,7 @@ def test_a_model_s_words_are_markdown_and_its_answer_can_be_stopped(
     turn = watched.ask(MERGER)
     assert turn.locator(".text strong").inner_text() == "plans"
     assert "confidential" in turn.locator(".facts").inner_text()
+    assert page.locator("#classification").inner_text() == "confidential"
     monkeypatch.setattr(slow_model[1], "slow_load", 8)
     page.fill("#question", "When does the board buy it?")
     page.press("#question", "Enter")

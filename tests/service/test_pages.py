@@ -15,7 +15,7 @@ import pytest
 
 from service.conversations.store import Turn
 from service.web.rendering import rendered, texts
-from service.web.turns import answer_html, highest_classification, turn_html
+from service.web.turns import Standing, answer_html, highest_classification, turn_html
 
 LEAVE = "How many days of annual leave do staff have?"
 MERGER = "For how much does the board plan to buy Tannhof Optics?"
@@ -186,8 +186,10 @@ def test_a_conversation_is_renamed_found_exported_and_deleted(browser: Callable[
     markdown = ana.client.get(f"/web/conversations/{began}/export?form=md")
     assert markdown.headers["content-disposition"] == 'attachment; filename="quokka-holidays.md"'
     assert "> Staff have 30 days of annual leave." in markdown.text
+    assert "**Classification: internal**" in markdown.text
     whole = ana.client.get(f"/web/conversations/{began}/export?form=json").json()
     assert whole["turns"][0]["answer"]["citations"][0]["path"] == "leave.md"
+    assert whole["classification"] == "internal"
     assert ana.send("DELETE", f"/web/conversations/{began}").status_code == 200
     assert ana.client.get(f"/c/{began}").status_code == 404
 
@@ -314,18 +316,31 @@ def test_numbers_become_links_only_outside_code_and_only_where_something_is_cite
 
 def test_the_highest_classification_is_shown_and_an_unknown_one_counts_as_the_highest() -> None:
     levels = ("public", "internal", "confidential")
-    cited = [{"classification": "public"}, {"classification": "internal"}]
-    assert highest_classification(cited, levels) == "internal"
-    assert highest_classification([*cited, {"classification": "of old"}], levels) == "confidential"
+    assert highest_classification(["internal", "public", "internal"], levels) == "internal"
+    assert highest_classification(["public", "of old"], levels) == "confidential"
     assert highest_classification([], levels) is None
 
 
 def test_a_withheld_turn_shows_its_question_and_nothing_of_the_answer() -> None:
     answer = {"answer": "48 million [1]", "citations": [{**CITED, "quote": "48 million"}], "nearest": [], "form": "quotes"}
-    html = turn_html(Turn(1, "How much?", "answered", answer, "now"), ("public",), withheld=True)
+    html = turn_html(Turn(1, "How much?", "answered", answer, "now"), Standing(frozenset({1}), {}, ("public",)))
     assert "How much?" in html
     assert "48 million" not in html
     assert texts()["turn"]["withheld"] in html
+
+
+def test_a_conversation_is_classified_as_the_highest_of_what_may_still_be_shown_by_the_labels_of_now() -> None:
+    def turn(number: int, *documents: str) -> Turn:
+        cited = [{**CITED, "document": one, "classification": "public"} for one in documents]
+        return Turn(number, "How much?", "answered", {"citations": cited}, "now")
+
+    turns = [turn(1, "leave"), turn(2, "travel", "leave"), turn(3, "merger"), turn(4)]
+    levels = ("public", "internal", "confidential")
+    labels = {"leave": "public", "travel": "internal", "merger": "confidential"}
+    assert Standing(frozenset(), labels, levels).classification(turns) == "confidential"
+    assert Standing(frozenset({3}), labels, levels).classification(turns) == "internal"
+    assert Standing(frozenset({2, 3}), labels, levels).classification(turns) == "public"
+    assert Standing(frozenset({1, 2, 3}), {}, levels).classification(turns) is None
 
 
 def test_a_conversation_written_before_a_document_went_is_withheld(

@@ -92,6 +92,7 @@ async function follow(response, turn, text) {
       }
     } else if (name === "done") {
       turn.replaceWith(elements(data.html));
+      classified(data.classification);
       say($(".turn:last-child .text", turns)?.textContent ?? "");
       if (follows) toEnd();
       return;
@@ -99,6 +100,14 @@ async function follow(response, turn, text) {
     if (follows) toEnd();
   }
   throw new Error(texts.chat.failed);
+}
+
+/** Shows the highest classification of what the conversation cites. */
+function classified(name) {
+  const shown = $("#classification");
+  shown.hidden = !name;
+  shown.textContent = name ?? "";
+  shown.className = name ? `classification level-${name}` : "classification";
 }
 
 /** A conversation begins with its first question. */
