@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -93,7 +94,7 @@ async def original(document: str, visitor: Visiting, shared: Shared, version: in
     def read() -> Response:
         installation, principal = shared.installation, visitor.principal
         found = openable_document(installation, principal, DocumentId(document))
-        body = original_bytes(found, version)
+        body = unchanged(found, version).read_bytes()
         told = {"document": found.id, "version": found.version, "path": found.path}
         installation.audit.append(EventTag.DOCUMENT_DOWNLOADED, principal.id, told)
         name = quote(Path(found.path).name)
@@ -115,10 +116,10 @@ async def picture(document: str, visitor: Visiting, shared: Shared, version: int
         on = next((page for page in pages if page.start <= start < page.end), None)
         if on is None or found.media_type != "application/pdf":
             raise NotFoundError("there is no picture of this page", hint="Its text is shown beside the answer.")
-        original_bytes(found, version)
+        path = unchanged(found, version)
         words = text[start : min(end, on.end)]
         before = text[on.start : start].count(words)
-        drawn = installation.pictures.render(_place(found), on.number, words, before=before)
+        drawn = installation.pictures.render(path, on.number, words, before=before)
         told = {"document": found.id, "version": found.version, "path": found.path, "page": on.number}
         installation.audit.append(EventTag.DOCUMENT_DOWNLOADED, principal.id, told)
         return Response(drawn.png, media_type="image/png", headers={"x-marked-words": str(drawn.marked)})
@@ -126,23 +127,27 @@ async def picture(document: str, visitor: Visiting, shared: Shared, version: int
     return await anyio.to_thread.run_sync(draw)
 
 
-def original_bytes(document: Document, version: int) -> bytes:
-    """The bytes of the file that a version of a document was made from; raises NotFoundError where they are gone."""
+def unchanged(document: Document, version: int) -> Path:
+    """The file that a version of a document was made from; raises NotFoundError where it is gone or has changed since."""
     gone = NotFoundError("the original is no longer there as it was indexed", hint="Its text is still shown beside the answer.")
-    path = _place(document)
+    path = (Path(document.source).resolve() / document.path).resolve()
     if document.version != version or not path.is_relative_to(Path(document.source).resolve()):
         raise gone
     try:
-        body = path.read_bytes()
+        state = path.stat()
+        same = _sha256(path, state.st_ino, state.st_size, state.st_mtime_ns) == document.content_sha256
     except OSError:
         raise gone from None
-    if hashlib.sha256(body).hexdigest() != document.content_sha256:
+    if not same:
         raise gone
-    return body
+    return path
 
 
-def _place(document: Document) -> Path:
-    return (Path(document.source).resolve() / document.path).resolve()
+@lru_cache(maxsize=512)
+def _sha256(path: Path, inode: int, size: int, modified_ns: int) -> str:
+    """Of a file that is in that state: a reader who turns many pages of a large one has it read once."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def openable_document(installation: Installation, principal: Principal, document: DocumentId) -> Document:
