@@ -104,8 +104,9 @@ def simulate(
                 _say_moved(one["person"], "gain" if verb == "gained" else "lose", found["action"], one[verb])
         if one["erred"]:
             say(f"{one['person']}: {one['erred']} access classes are denied because the new policies err on them")
-    changed = len(found["changed"])
-    say(f"{changed} of {found['people']} people, over {found['classes']} access classes; {found['hash']} would be in force.")
+    over = _counted(found["classes"], "access class")
+    say(f"Of {found['people']} people {len(found['changed'])} would gain or lose something, over {over}.")
+    say(f"The set that was tried: {found['hash']}")
 
 
 @app.command("test")
@@ -172,7 +173,8 @@ def _say_explanation(found: Mapping[str, Any]) -> None:
 
 
 def _say_moved(person: str, verb: str, action: str, moved: Mapping[str, Any]) -> None:
-    say(f"{person} would {verb} {action} of {moved['documents']} documents in {moved['classes']} access classes:")
+    documents, classes = _counted(moved["documents"], "document"), _counted(moved["classes"], "access class")
+    say(f"{person} would {verb} {action} on {documents} ({classes}):")
     for one in moved["of"]:
         by = ", ".join(policy["id"] for policy in one["policies"])
         groups = ", ".join(one["groups"])
@@ -181,6 +183,11 @@ def _say_moved(person: str, verb: str, action: str, moved: Mapping[str, Any]) ->
             f"{f' ({by})' if by else ''}"
         )
     if moved["classes"] > len(moved["of"]):
-        say(f"  and {moved['classes'] - len(moved['of'])} access classes more")
+        say(f"  and {_counted(moved['classes'] - len(moved['of']), 'access class')} more")
     shown = ", ".join(one["path"] or one["id"] for one in moved["examples"])
     say(f"  for example {shown}")
+
+
+def _counted(count: int, noun: str) -> str:
+    ending = "" if count == 1 else "es" if noun.endswith("s") else "s"
+    return f"{count} {noun}{ending}"

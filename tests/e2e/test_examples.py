@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -247,3 +248,23 @@ def test_each_person_is_suggested_questions_that_their_own_documents_answer(
         asked = [{"id": str(place), "text": one} for place, one in enumerate(questions)]
         told = batch(inhouse_within, data, "ask", person, asked, tmp_path)
         assert sum(not one["refused"] for one in told.values()) >= 2, (person, questions)
+
+
+def test_the_policy_commands_of_the_docs_say_what_the_docs_show(
+    data: Path, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inhouse_within: Command
+) -> None:
+    page = (repository / "docs" / "how-to" / "policies.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(repository / "policies" / "defaults", tmp_path / "new")
+    files = re.findall(r"`(new/[\w.]+|expected\.toml)`:\n\n```\w+\n(.*?)```", page, re.DOTALL)
+    for name, text in files:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    shown = re.findall(r"```console\n\$ inhouse (.*?)\n(.*?)```", page, re.DOTALL)
+    assert len(files) == 3
+    assert {command.split()[1] for command, _ in shown} == {"explain", "simulate", "test"}
+    for command, output in shown:
+        done = inhouse_within(data, *command.split())
+        # Ids of documents are made of where their folder lies, and the hash of a set is of every character of it.
+        said, printed = (re.sub(r"doc-\w{16}|\b[0-9a-f]{64}\b", "…", one) for one in (output, done.stdout + done.stderr))
+        assert printed == said, command
+    assert inhouse_within(data, "policy", "check", "new").returncode == 0

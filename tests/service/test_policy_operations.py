@@ -177,7 +177,7 @@ def test_a_simulation_shows_who_would_gain_and_lose_and_changes_nothing(house: A
         told(inhouse("policy", "simulate", "--policy", str(own.parent / "own"), "--action", "open", "--json"))["changed"] == []
     )
     said = inhouse("policy", "simulate", "--policy", str(own))
-    assert "dora would lose retrieve of 1 documents in 1 access classes:" in said.stdout
+    assert "dora would lose retrieve on 1 document (1 access class):" in said.stdout
 
 
 def test_a_simulation_shows_an_auditor_counts_and_no_names(house: Any) -> None:
