@@ -18,6 +18,7 @@ from policies.labels import AccessClass
 from service.api.state import State
 from service.operations.documents import scope_for
 from service.operations.search import searched
+from service.web.explaining import reads_policies
 from service.web.stewards import listed, shown, steward_page
 from service.web.visiting import Shared, Visitor
 from service.wiring import Installation
@@ -125,6 +126,7 @@ def _document_page(shared: State, visitor: Visitor, identifier: DocumentId, at: 
         first=(at - 1) * _PASSAGES_PAGE,
         at=at,
         pages=max(1, -(-found.passages // _PASSAGES_PAGE)),
+        explains=reads_policies(installation, principal) or _holds(installation, principal, Action.POLICY_READ, found),
         labels=_holds(installation, principal, Action.LABEL, found),
         erases=_holds(installation, principal, Action.ERASE, found),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,10 +41,12 @@ async def acting_steward(request: Request) -> Visitor:
     return await acting(request)
 
 
-async def steward_page(request: Request, make: Callable[[Visitor], Response]) -> Response:
-    """A page for a steward: to the sign-in for who is not signed in, what went wrong as a page too."""
+async def steward_page(
+    request: Request, make: Callable[[Visitor], Response], *, admit: Callable[[Request], Awaitable[Visitor]] = steward
+) -> Response:
+    """A page for whoever `admit` lets in, a steward: to the sign-in for who is not signed in, what went wrong as a page too."""
     try:
-        visitor = await steward(request)
+        visitor = await admit(request)
     except AuthenticationRequired:
         return to_sign_in()
     try:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from policies.audit.query import records
+from service.settings import load_settings
+from service.web.application import create_site
+from service.wiring import Installation
 
 Inhouse = Callable[..., subprocess.CompletedProcess[str]]
 EMBARGO = """
@@ -232,3 +235,49 @@ def test_a_table_that_cannot_be_meant_is_refused(house: Any, tmp_path: Path, tab
     done = inhouse("policy", "test", str(tmp_path / "expected.toml"))
     assert (done.returncode, done.stdout) == (code, "")
     assert said in done.stderr
+
+
+@pytest.fixture
+def visit(house: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], Any]]:
+    """Gets a page as a person, in a browser of theirs."""
+    from starlette.testclient import TestClient
+
+    data, inhouse, _ = house
+    monkeypatch.setenv("INHOUSE_EMBEDDING__KIND", "hashing")
+    people = ("stew", "audra", "ana")
+    keys = {person: told(inhouse("keys", "create", person, "--json"))["secret"] for person in people}
+    with Installation(data, load_settings(data)) as installation:
+        site = create_site(installation)
+
+        def get(person: str, path: str) -> Any:
+            client = TestClient(site, base_url="http://localhost")
+            assert client.post("/web/sign-in", json={"credential": keys[person]}).status_code == 200
+            return client.get(path)
+
+        yield get
+
+
+def test_a_page_explains_a_decision_to_who_may_ask_and_is_not_there_for_others(house: Any, visit: Any) -> None:
+    data, inhouse, _ = house
+    found = told(inhouse("documents", "list", "--json"))["documents"]
+    ids = {one["path"]: one["id"] for one in found}
+    path = f"/documents/{ids['leave.md']}/explain"
+    page = visit("stew", f"{path}?person=ana&action=retrieve").text
+    assert "ana may retrieve" in page
+    assert "<code>readers</code> Users read what one of their groups may read, up to their clearance." in page
+    assert "<li>losing the role user</li>" in page
+    record = newest(data)
+    assert (record.tag, record.actor, record.payload["person"]) == ("policy:explained", "stew", "ana")
+    # What is a steward's is linked from its page, where they see it at all.
+    assert path in visit("stew", f"/documents/{ids['leave.md']}").text
+    forbidden, absent = (visit("stew", f"/documents/{one}/explain?person=ana") for one in (ids["board/merger.md"], "doc-0"))
+    assert (forbidden.status_code, absent.status_code) == (404, 404)
+    assert forbidden.text.replace(ids["board/merger.md"], "doc-0") == absent.text
+    # An auditor asks about every document, and is shown no title of it.
+    board = visit("audra", f"/documents/{ids['board/merger.md']}/explain?person=ana&action=open").text
+    assert "the clearance raised to confidential and membership in the group directors" in board
+    assert "Merger" not in board
+    assert "merger" not in board
+    hidden, nowhere = visit("ana", path), visit("ana", "/documents-of-nothing")
+    assert hidden.status_code == nowhere.status_code == 404
+    assert hidden.text == nowhere.text
