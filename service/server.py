@@ -52,6 +52,7 @@ def serve(directory: Path, settings: Settings) -> None:
     _check_certificate(settings.server)
     with owned(directory, "serve"), Installation(directory, settings, serving=True) as installation:
         installation.engine  # noqa: B018 -- opened now, so that what is wrong is said before anyone connects
+        installation.policies.read_in(installation.store.access_classes())
         installation.carriers  # noqa: B018
         installation.conversations  # noqa: B018
         with listening_socket(settings) as public, _control(directory) as control:

@@ -49,7 +49,7 @@ class PolicyEngine:
         self._ranks = {name: rank for rank, name in enumerate(classifications)}
         self._on_error = on_error
         text = load(directory or DEFAULTS)
-        self._policies = cedarpy.PolicySet.from_str(text.policies)
+        self._policies = {action: cedarpy.PolicySet.from_str(policies) for action, policies in text.policies.items()}
         self._schema = cedarpy.Schema.from_str(text.schema)
         self.classifications = tuple(classifications)
         self.entries = text.entries
@@ -74,6 +74,15 @@ class PolicyEngine:
         for start in range(0, len(resources), _BATCH):
             verdicts += self._evaluate(principal, action, resources[start : start + _BATCH], [])
         return verdicts
+
+    def read_in(self, classes: Sequence[AccessClass]) -> None:
+        """Makes ready to decide on these classes, in this order, so that whoever asks first does not wait for it."""
+        for start in range(0, len(classes), _BATCH):
+            self._things(self._known(classes[start : start + _BATCH]))
+
+    def _known(self, resources: Sequence[AccessClass | None]) -> tuple[AccessClass, ...]:
+        """The classes among them whose classification the settings know."""
+        return tuple(one for one in resources if one is not None and one.classification in self._ranks)
 
     def scope(self, principal: Principal, action: Action, classes: Iterable[AccessClass]) -> AccessScope:
         """The classes among `classes` on which the principal may do `action`; one that errs is not among them."""
@@ -140,12 +149,12 @@ class PolicyEngine:
         }
         verb = {"type": "Action", "id": action.value}
         requests = [{"principal": person, "action": verb, "resource": _uid(one), "context": "{}"} for one in resources]
-        things = self._things(tuple(one for one in resources if one is not None))
+        things = self._things(self._known(resources))
         asking = json.dumps([_entity(person, attributes)])
         # Checked by itself: with the schema given below, every class of the batch would be checked again.
         cedarpy.Entities.from_json_str(asking, schema=self._schema)
         entities = things.with_added_json_str(asking)
-        return cedarpy.is_authorized_batch(requests, self._policies, entities, schema=self._schema)
+        return cedarpy.is_authorized_batch(requests, self._policies[action], entities, schema=self._schema)
 
     def _things(self, classes: tuple[AccessClass, ...]) -> cedarpy.Entities:
         """The installation and these classes as Cedar sees them: the same for every principal, so parsed once."""

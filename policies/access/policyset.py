@@ -6,14 +6,15 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cedarpy
 
-from policies.access.reading import literals, named_groups
+from policies.access.actions import Action
+from policies.access.reading import concerns, literals, named_groups
 from policies.errors import PolicyError
 
 DEFAULTS = Path(__file__).parent.parent / "defaults"
@@ -39,12 +40,13 @@ class PolicyEntry:
 class PolicyText:
     """A set that passed every check. `hash` is SHA-256 over file names and contents, `entries` are its policies by file.
 
+    `policies` are those that can apply to each action: Cedar looks at every one that it is given, for every decision.
     `words` are the strings that conditions hold. `groups` are the person's groups that conditions name; None where a
     condition looks at a person's groups in another way than by name or for those of the label.
     """
 
-    policies: str
     schema: str
+    policies: Mapping[Action, str]
     hash: str
     entries: tuple[PolicyEntry, ...]
     words: frozenset[str]
@@ -73,7 +75,7 @@ def load(directory: Path) -> PolicyText:
     _validate("the policies together", policies, schema)
     digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()
     whole = [policy for found in parsed.values() for policy in found.values()]
-    return PolicyText(policies, schema, digest, entries, literals(whole), named_groups(whole))
+    return PolicyText(schema, _by_action(whole, schema), digest, entries, literals(whole), named_groups(whole))
 
 
 def _files(directory: Path) -> list[tuple[str, str]]:
@@ -141,6 +143,17 @@ def _check_policies(name: str, policies: dict[str, Any], schema: str) -> None:
 def _text(key: str, policy: dict[str, Any]) -> str:
     whole = {"templates": {}, "staticPolicies": {key: policy}, "templateLinks": []}
     return cedarpy.policies_from_json_str(json.dumps(whole))
+
+
+def _by_action(policies: Sequence[dict[str, Any]], schema: str) -> dict[Action, str]:
+    # In an action that stands for others each policy may concern each of them.
+    grouped = re.search(r"^action [^;{]*\bin\b", str(cedarpy.Schema.from_str(schema)), re.MULTILINE)
+    known = () if grouped else frozenset(Action)
+    texts = [_text(f"policy{number}", policy) for number, policy in enumerate(policies)]
+    return {
+        action: "\n".join(text for text, policy in zip(texts, policies, strict=True) if concerns(policy, action, known))
+        for action in Action
+    }
 
 
 def _validate(where: str, policies: str, schema: str) -> None:

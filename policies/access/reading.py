@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 _PERSON_S = {".": {"left": {"Var": "principal"}, "attr": "groups"}}
@@ -20,6 +20,14 @@ def named_groups(policies: Iterable[Mapping[str, Any]]) -> frozenset[str] | None
     names: set[str] = set()
     plain = all(_is_plain(one["body"], names) for policy in policies for one in policy["conditions"])
     return frozenset(names) if plain else None
+
+
+def concerns(policy: Mapping[str, Any], action: str, actions: Collection[str]) -> bool:
+    """Whether a policy (in Cedar's JSON form) can apply to an action; of `actions` none is a group of others. False only where
+    its head names other ones alone."""
+    head = policy["action"]
+    named = head.get("entities") or ([head["entity"]] if "entity" in head else None)
+    return named is None or any(one["id"] == action or one["id"] not in actions for one in named)
 
 
 def _values(node: Any) -> Iterator[str]:

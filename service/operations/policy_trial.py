@@ -90,7 +90,7 @@ def simulate(installation: Installation, request: Simulate, emit: Emit, stop: th
         for one in installation.people.list()
         if not one.disabled
     ]
-    classes = sorted(installation.store.access_classes(), key=lambda one: one.id)
+    classes = installation.store.access_classes()
     descriptions = now.descriptions | then.descriptions
     changed = []
     for number, found in enumerate(differences(now, then, people, request.action, classes), 1):

@@ -216,3 +216,29 @@ def test_the_groups_that_can_count_are_read_out_of_the_policies(
     )
     (tmp_path / "own.cedar").write_text(policy)
     assert load(tmp_path).groups == groups
+
+
+@pytest.mark.parametrize(
+    ("head", "group", "given_to"),
+    [
+        ("action", "changes", {"erase", "retrieve"}),
+        ('action == Action::"retrieve"', "changes", {"retrieve"}),
+        ('action in [Action::"open", Action::"retrieve"]', "changes", {"retrieve"}),
+        ('action in Action::"changes"', "changes", {"erase"}),
+        ('action in Action::"retrieve"', "retrieve", {"erase", "retrieve"}),
+    ],
+)
+def test_of_the_policies_an_action_meets_all_that_may_be_meant_for_it(
+    tmp_path: Path, head: str, group: str, given_to: set[str]
+) -> None:
+    # An organisation's schema may put actions into a group, which may be an action itself.
+    schema = (DEFAULTS / "schema.cedarschema").read_text()
+    listed = 'action "retrieve", "open", "erase", "hold", "label", "model.use" appliesTo'
+    assert listed in schema
+    kind = "{\n  principal: Person,\n  resource: AccessClass,\n};\n"
+    grouped = f'action "changes";\naction "erase" in ["{group}"] appliesTo {kind}\n'
+    (tmp_path / "own.cedarschema").write_text(schema.replace(listed, grouped + listed.replace('"erase", ', "")))
+    (tmp_path / "own.cedar").write_text(f'@id("own") permit (principal is Person, {head}, resource is AccessClass);')
+    engine = PolicyEngine(tmp_path, LEVELS)
+    allowed = {str(one) for one in (Action.ERASE, Action.RETRIEVE) if isinstance(engine.decide(ANA, one, BOARD), Allow)}
+    assert allowed == given_to
