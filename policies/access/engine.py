@@ -167,9 +167,11 @@ class PolicyEngine:
                 known = {"kb": one.kb, "classification": rank, "groups": sorted(one.groups), "owner": one.owner}
                 entities.append(_entity(_uid(one), known))
             found = cedarpy.Entities.from_json_str(json.dumps(entities), schema=self._schema)
-            if len(self._parsed) >= _PARSED_BATCHES:
-                self._parsed.clear()
-            self._parsed[key] = found
+            # One alone is read again as fast, and may be a label that was only thought of.
+            if len(classes) > 1:
+                if len(self._parsed) >= _PARSED_BATCHES:
+                    self._parsed.clear()
+                self._parsed[key] = found
         return found
 
     def _try_every_action(self, highest: str) -> None:
