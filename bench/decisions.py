@@ -19,6 +19,7 @@ import cedarpy
 import numpy as np
 
 from policies.access.actions import Action
+from policies.access.compare import differences
 from policies.access.engine import PolicyEngine
 from policies.access.scope import AccessScope
 from policies.identity import Principal, Role
@@ -81,6 +82,12 @@ def measured(classes: Sequence[AccessClass], groups: int, counted: Counted) -> d
     found["joined a group with few classes"] = counted.taken(scope(replace(ana, groups=held | {rare}), relabelled))
     found["joined the group with the most classes"] = counted.taken(scope(replace(ana, groups=held | {"group-1"}), relabelled))
     found["another person"] = counted.taken(scope(replace(ana, id="bo"), relabelled))
+    other = PolicyEngine(None, LEVELS)
+    simulated = [ana, replace(ana, id="bo")]
+    list(differences(engine, other, simulated[:1], Action.RETRIEVE, relabelled))
+    found["another set simulated, each person"] = counted.taken(
+        lambda: list(differences(engine, other, simulated[1:], Action.RETRIEVE, relabelled))
+    )
     for one, groups_now in zip(last[-3:-1], (held | {rare}, held | {"group-1"}), strict=True):
         fresh = PolicyEngine(None, LEVELS).scope(replace(ana, groups=groups_now), Action.RETRIEVE, relabelled)
         assert one.classes == fresh.classes, "what was remembered is not what would be decided"

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 
 from policies.access.actions import ON_ACCESS_CLASS, Action
 from policies.access.verdict import Allow
-from policies.identity import Principal
+from policies.identity import Principal, Role
 from service.api.state import State, state_of
 from service.operations.documents import scope_for
 from service.operations.policy import explanation, known, shown_document
@@ -57,6 +57,7 @@ def _explain(shared: State, document: str, person: str, action: Action, visitor:
         "documents",
         visitor,
         document=shown_document(installation, principal, found),
+        on_desk=Role.STEWARD in principal.roles,
         person=person,
         action=action,
         actions=sorted(ON_ACCESS_CLASS),

@@ -277,6 +277,7 @@ def test_a_page_explains_a_decision_to_who_may_ask_and_is_not_there_for_others(h
     board = visit("audra", f"/documents/{ids['board/merger.md']}/explain?person=ana&action=open").text
     assert "the clearance raised to confidential and membership in the group directors" in board
     assert "Merger" not in board
+    assert f'href="/documents/{ids["board/merger.md"]}"' not in board
     assert "merger" not in board
     hidden, nowhere = visit("ana", path), visit("ana", "/documents-of-nothing")
     assert hidden.status_code == nowhere.status_code == 404
