@@ -59,17 +59,22 @@ class Settings(SettingsGroup):
         """Every runtime by its name, the default one first."""
         return {DEFAULT_RUNTIME: self.runtime, **self.models.also}
 
-    def runtime_for(self, kb: str | None, classification: str) -> str:
-        """The name of the runtime that answers from passages of which `classification` is the highest, out of one knowledge
-        base, or out of several (None). Raises ValueError for a classification that is not among the levels."""
+    def runtimes_for(self, kb: str | None, classification: str) -> tuple[str, ...]:
+        """The names of the runtimes that may answer from passages of which `classification` is the highest, out of one
+        knowledge base, or out of several (None): the one that does, then those that a person may choose instead. Raises
+        ValueError for a classification that is not among the levels."""
         levels = self.access.classifications
         height = levels.index(classification)
+        others: list[str] = []
         for rule in self.models.rules:
             if rule.kb not in (None, kb):
                 continue
-            if rule.classification is None or height <= levels.index(rule.classification):
-                return rule.use
-        return DEFAULT_RUNTIME
+            if rule.classification is not None and height > levels.index(rule.classification):
+                continue
+            if not rule.chosen:
+                return tuple(dict.fromkeys([rule.use, *others]))
+            others.append(rule.use)
+        return tuple(dict.fromkeys([DEFAULT_RUNTIME, *others]))
 
 
 def data_directory(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path:

@@ -248,6 +248,9 @@ class ModelRule(SettingsGroup):
         None, description="The highest classification of a passage that is sent to it; any when not set."
     )
     use: str = Field(description="Name of the runtime.")
+    chosen: bool = Field(
+        False, description="Whether the runtime answers only where somebody chooses it; who else does is for the next rules."
+    )
 
 
 class ModelSettings(SettingsGroup):
@@ -259,7 +262,8 @@ class ModelSettings(SettingsGroup):
     rules: tuple[ModelRule, ...] = Field(
         (),
         description="`[[models.rules]]` with `use` and, where it is not for everything, `kb` and `classification` (the highest "
-        "that it is sent). The first one that holds counts; where none does, `default` answers.",
+        "that it is sent). The first one that holds counts; where none does, `default` answers. One with `chosen = true` "
+        "decides nothing: it lets people choose its runtime for what it holds for, unless a rule before it has decided.",
     )
 
     @model_validator(mode="after")

@@ -1,5 +1,5 @@
-"""What surrounds an installation and could undermine it: code that starts with every Python, and file systems that do not
-keep their word."""
+"""What surrounds an installation and could undermine it: code that starts with every Python, file systems that do not keep
+their word, and networks."""
 
 from __future__ import annotations
 
@@ -48,6 +48,11 @@ def foreign_start_files() -> list[Path]:
         if spec is not None and spec.origin:
             found.append(Path(spec.origin))
     return found
+
+
+def is_sealed() -> bool:
+    """Whether the system keeps the service's own process from every network. It does so for parsers alone, so far."""
+    return False
 
 
 def network_file_system(directory: Path) -> str | None:

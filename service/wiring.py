@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from vectorstore.embedders.interface import Embedder
     from vectorstore.search import Search
     from vectorstore.store import Store
-    from vectorstore.types import Hit
 
 T = TypeVar("T")
 
@@ -216,29 +215,28 @@ class Installation:
             made.load()
         return made
 
+    def answerable(self, principal: Principal) -> AccessScope:
+        """What may be retrieved for the principal and shown to a model."""
+        from policies.access.actions import Action
+
+        classes = self.store.access_classes()
+        usable = self.policies.scope(principal, Action.MODEL_USE, classes)
+        return self.policies.scope(principal, Action.RETRIEVE, classes).narrowed_to(usable.classes)
+
     @cached_property
     def engine(self) -> AnswerEngine:
         """The answer engine."""
-        from policies.access.actions import Action
         from service.answer.engine import AnswerEngine, AnswerOptions
+        from service.choosing import runtime_name
 
-        def permit(principal: Principal) -> AccessScope:
-            """What may be retrieved for the principal and shown to a model."""
-            classes = self.store.access_classes()
-            usable = self.policies.scope(principal, Action.MODEL_USE, classes)
-            return self.policies.scope(principal, Action.RETRIEVE, classes).narrowed_to(usable.classes)
-
-        def choose(kb: str | None, hits: Sequence[Hit]) -> Runtime:
-            levels = self.settings.access.classifications
-            # One that settings no longer know counts as the highest: no model sees by a change of names what it may not.
-            heights = [levels.index(name) if name in levels else -1 for name in (hit.passage.classification for hit in hits)]
-            highest = levels[-1] if -1 in heights else levels[max(heights, default=0)]
-            return self.runtimes[self.settings.runtime_for(kb, highest)]
+        def choose(kb: str | None, classifications: Sequence[str], wanted: str | None) -> tuple[Runtime, bool]:
+            name = runtime_name(self.settings, kb, classifications, wanted)
+            return self.runtimes[name], wanted in (None, name)
 
         options = self.settings.answer
         with self._making:
             return AnswerEngine(
-                permit=permit,
+                permit=self.answerable,
                 search=self.search,
                 fetch=self.store.fetch,
                 runtime=choose,

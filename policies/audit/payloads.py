@@ -263,7 +263,8 @@ class QuestionAsked(TypedDict):
 
     `policy` is the hash of the policy set, `passages` and `contents` are ids and SHA-256 of what was retrieved, `digest`
     is the model's. The question is in `text`; or, where the settings say so, SHA-256 of `blinder` and text is in
-    `text_sha256`.
+    `text_sha256`. `chosen` is the runtime that the person chose; another one answers where that one may not be sent what was
+    found.
     """
 
     policy: str
@@ -272,6 +273,7 @@ class QuestionAsked(TypedDict):
     model: str
     runtime: str
     digest: str | None
+    chosen: NotRequired[str]
     text: NotRequired[str]
     text_sha256: NotRequired[str]
     blinder: NotRequired[str]

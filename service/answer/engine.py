@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
@@ -27,8 +27,9 @@ from vectorstore.types import DocumentId, Hit, Passage, PassageId, SearchResult
 
 Permit = Callable[[Principal], AccessScope]
 Recorder = Callable[[EventTag, str, Mapping[str, Any]], Record]
-Choose = Callable[[str | None, Sequence[Hit]], Runtime]
-"""Which runtime answers from what was found, in one knowledge base or in all."""
+Choose = Callable[[str | None, Sequence[str], str | None], tuple[Runtime, bool]]
+"""Which runtime answers from text of these classifications, asked of one knowledge base or of all, where the person chose the
+named one or none; and whether that is as they chose."""
 
 Fetch = Callable[[Sequence[PassageId], AccessScope], dict[PassageId, Passage]]
 _NEAREST = 3
@@ -63,6 +64,23 @@ class _Reply:
         """Whether the sources turned out not to answer."""
         return self.tag is EventTag.QUESTION_REFUSED
 
+    def answer(self, card: ModelCard, asked: Record, passages: int, left_out: int, instead_of: str) -> Answer:
+        """The whole of it, once nothing more comes."""
+        return Answer(
+            answer=self.text or REFUSAL,
+            refused=self.refused,
+            citations=() if self.refused else self.citations.all(),
+            model=card.name,
+            passages_left_out=left_out,
+            audit_id=asked.id,
+            runtime=card.runtime,
+            passages=passages,
+            nearest=self.nearest if self.refused else (),
+            cut_off=self.end.reason == "length",
+            unsupported=self.citations.unsupported(),
+            instead_of=instead_of,
+        )
+
 
 class AnswerEngine:
     """Answers questions; its collaborators are what it may do: decide, search, fetch, generate, record."""
@@ -80,7 +98,7 @@ class AnswerEngine:
         self._permit = permit
         self._search = search
         self._fetch = fetch
-        self._choose: Choose = runtime if callable(runtime) else lambda kb, hits: runtime
+        self._choose: Choose = runtime if callable(runtime) else lambda kb, names, wanted: (runtime, True)
         self._record = record
         self._options = options
 
@@ -92,24 +110,28 @@ class AnswerEngine:
         kb: str | None = None,
         limit: int | None = None,
         history: Sequence[Turn] = (),
+        wanted: str | None = None,
     ) -> AsyncGenerator[AnswerEvent]:
-        """Streams an answer, Done last. Raises AuditUnavailable before the first piece where it cannot be recorded, and
-        what the runtime raises; closing the stream cancels the model and is recorded too."""
+        """Streams an answer, Done last, by the runtime that is wanted if that may be sent what was found and what the history
+        rests on. Raises AuditUnavailable before the first piece where it cannot be recorded, and what the runtime raises;
+        closing the stream cancels the model and is recorded too."""
         scope = await anyio.to_thread.run_sync(self._permit, principal)
         count = limit or self._options.passages
         about = await anyio.to_thread.run_sync(standalone, question, history)
         found = await anyio.to_thread.run_sync(lambda: self._search.search(about, scope, limit=count, kb=kb))
         sources = [Source(number, hit.passage, hit.score) for number, hit in enumerate(found.hits, 1)]
         request = AnswerRequest(question, sources, found.weights, history, self._options.sentences, about)
-        runtime = self._choose(kb, found.hits)
+        rests_on = [one for one in (turn.classification for turn in history) if one]
+        runtime, as_wanted = self._choose(kb, [*(hit.passage.classification for hit in found.hits), *rests_on], wanted)
+        instead_of = "" if as_wanted or wanted is None else wanted
         card = await runtime.card()
         request = await runtime.fit(request)
-        asked = await self._asked(question, principal, scope, request, card)
+        asked = await self._asked(principal, scope, request, card, wanted)
         verdict = judge(about, found.hits, self._options.threshold)
         if isinstance(verdict, Refuse):
             answer = await self._refusal(principal, asked, found, card, verdict.reason)
             yield Delta(answer.answer)
-            yield Done(answer)
+            yield Done(replace(answer, instead_of=instead_of))
             return
         reply = _Reply(Citations(request.sources, mark=self._options.mark_unsupported), _nearest(found.hits))
         async with aclosing(self._spoken(runtime, request, scope, principal, asked, reply)) as deltas:
@@ -117,21 +139,8 @@ class AnswerEngine:
                 yield delta
         if reply.refused and not reply.text:
             yield Delta(REFUSAL)
-        yield Done(
-            Answer(
-                answer=reply.text or REFUSAL,
-                refused=reply.refused,
-                citations=() if reply.refused else reply.citations.all(),
-                model=card.name,
-                passages_left_out=len(found.hits) - len(request.sources),
-                audit_id=asked.id,
-                runtime=card.runtime,
-                passages=len(request.sources),
-                nearest=reply.nearest if reply.refused else (),
-                cut_off=reply.end.reason == "length",
-                unsupported=reply.citations.unsupported(),
-            )
-        )
+        left_out = len(found.hits) - len(request.sources)
+        yield Done(reply.answer(card, asked, len(request.sources), left_out, instead_of))
 
     async def _spoken(
         self,
@@ -170,7 +179,7 @@ class AnswerEngine:
         return await anyio.to_thread.run_sync(self._record, tag, principal.id, payload)
 
     async def _asked(
-        self, question: str, principal: Principal, scope: AccessScope, request: AnswerRequest, card: ModelCard
+        self, principal: Principal, scope: AccessScope, request: AnswerRequest, card: ModelCard, wanted: str | None
     ) -> Record:
         payload: dict[str, Any] = {
             "policy": scope.policy_hash,
@@ -179,13 +188,14 @@ class AnswerEngine:
             "model": card.name,
             "runtime": card.runtime,
             "digest": card.digest,
+            **({"chosen": wanted} if wanted is not None else {}),
         }
         if self._options.keep_question:
-            payload["text"] = question
+            payload["text"] = request.question
         else:
             blinder = secrets.token_hex(16)
             payload["blinder"] = blinder
-            payload["text_sha256"] = hashlib.sha256((blinder + question).encode()).hexdigest()
+            payload["text_sha256"] = hashlib.sha256((blinder + request.question).encode()).hexdigest()
         return await self._recorded(EventTag.QUESTION_ASKED, principal, payload)
 
     async def _refusal(self, principal: Principal, asked: Record, found: SearchResult, card: ModelCard, reason: str) -> Answer:

@@ -47,7 +47,8 @@ class Answer:
     """A whole answer. `refused` says that the documents do not answer; then `nearest` may help on. `cut_off` says that the
     model reached its limit. `passages` counts those that it was made from, `passages_left_out` those that the
     model's context could not hold; `unsupported` holds the model's sentences that its sources do not support, each with the
-    reason in brackets."""
+    reason in brackets. `instead_of` names the model that was chosen, where another one had to answer because the chosen one
+    may not be sent all of what was found, or of what the conversation rests on."""
 
     answer: str
     refused: bool
@@ -60,6 +61,7 @@ class Answer:
     nearest: tuple[Nearest, ...] = ()
     cut_off: bool = False
     unsupported: tuple[str, ...] = ()
+    instead_of: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The versioned JSON contract."""

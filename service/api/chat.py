@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import anyio.to_thread
@@ -19,6 +20,7 @@ from policies.identity import Principal
 from service.answer.types import Answer, AnswerEvent, Delta, Done
 from service.api.problems import openai_error
 from service.api.state import Asking, Shared, State
+from service.choosing import highest_classification, open_to
 from service.operations.documents import scope_for
 from service.runtimes.interface import Turn
 
@@ -64,15 +66,16 @@ class ChatRequest(BaseModel):
 
 @router.get("/v1/models")
 async def models(principal: Asking, shared: Shared) -> dict[str, Any]:
-    """`inhouse` over everything that the principal may read, and `inhouse/KB` for each knowledge base in it."""
-    names = [MODEL, *(f"{MODEL}/{kb}" for kb in await anyio.to_thread.run_sync(knowledge_bases, shared, principal))]
+    """`inhouse` over everything that the principal may read, `inhouse/KB` for each knowledge base in it, and either with
+    `:NAME` for each model that they may choose there."""
+    names = await anyio.to_thread.run_sync(_names, shared, principal)
     return {"object": "list", "data": [_model(name) for name in names]}
 
 
 @router.get("/v1/models/{name:path}")
 async def model(name: str, principal: Asking, shared: Shared) -> dict[str, Any]:
     """One model."""
-    await _knowledge_base(name, shared, principal)
+    await _named(name, shared, principal)
     return _model(name)
 
 
@@ -80,9 +83,10 @@ async def model(name: str, principal: Asking, shared: Shared) -> dict[str, Any]:
 async def complete(request: ChatRequest, principal: Asking, shared: Shared) -> Response:
     """Answers the last user message, cited. The field `inhouse` beside `choices` holds refusal, citations and audit id;
     in a stream it comes with the last chunk."""
-    question, history = _question(request, shared.installation.settings.server.max_question_characters)
-    kb = await _knowledge_base(request.model, shared, principal)
-    events = _events(shared, question, principal, kb, history)
+    question, turns = _question(request, shared.installation.settings.server.max_question_characters)
+    kb, wanted = await _named(request.model, shared, principal)
+    history = await anyio.to_thread.run_sync(_classified, shared, principal, turns)
+    events = _events(shared, question, principal, kb, history, wanted)
     if not request.stream:
         async with aclosing(events):
             async for event in events:
@@ -99,12 +103,12 @@ async def complete(request: ChatRequest, principal: Asking, shared: Shared) -> R
 
 
 async def _events(
-    shared: State, question: str, principal: Principal, kb: str | None, history: list[Turn]
+    shared: State, question: str, principal: Principal, kb: str | None, history: list[Turn], wanted: str | None
 ) -> AsyncGenerator[AnswerEvent]:
     outcome = "failed"
     try:
         async with shared.gate.passed():
-            stream = shared.installation.engine.answer(question, principal, kb=kb, history=history)
+            stream = shared.installation.engine.answer(question, principal, kb=kb, history=history, wanted=wanted)
             async with aclosing(stream):
                 async for event in stream:
                     if isinstance(event, Done):
@@ -180,14 +184,36 @@ def _question(request: ChatRequest, limit: int) -> tuple[str, list[Turn]]:
     return question, turns[:-1]
 
 
-async def _knowledge_base(name: str, shared: State, principal: Principal) -> str | None:
-    if name == MODEL:
-        return None
-    prefix, _, kb = name.partition("/")
-    there = await anyio.to_thread.run_sync(knowledge_bases, shared, principal)
-    if prefix != MODEL or kb not in there:
+def _classified(shared: State, principal: Principal, turns: list[Turn]) -> list[Turn]:
+    """The turns, those of the assistant with the highest classification that an answer for this principal can have: nothing
+    that a client sends says what they rest on."""
+    installation = shared.installation
+    if not any(turn.role == "assistant" for turn in turns):
+        return turns
+    usable = installation.answerable(principal).classes
+    names = [one.classification for one in installation.store.access_classes() if one.id in usable]
+    highest = highest_classification(names, installation.settings.access.classifications) or ""
+    return [replace(turn, classification=highest) if turn.role == "assistant" else turn for turn in turns]
+
+
+async def _named(name: str, shared: State, principal: Principal) -> tuple[str | None, str | None]:
+    """The knowledge base and the chosen runtime that a model's name means; None for all, and for none. Raises NotFoundError
+    for one that this principal has not."""
+    there = await anyio.to_thread.run_sync(_names, shared, principal)
+    if name not in there:
         raise NotFoundError(f"there is no model {name!r}", hint="GET /v1/models lists them.")
-    return kb
+    return there[name]
+
+
+def _names(shared: State, principal: Principal) -> dict[str, tuple[str | None, str | None]]:
+    """Every name that the principal may use as a model's, and what it means."""
+    installation, kbs = shared.installation, knowledge_bases(shared, principal)
+    found: dict[str, tuple[str | None, str | None]] = {MODEL: (None, None), **{f"{MODEL}/{kb}": (kb, None) for kb in kbs}}
+    for base, (kb, _) in list(found.items()):
+        for name in open_to(installation, principal, kb).choices:
+            # A knowledge base may be called like another one with a model.
+            found.setdefault(f"{base}:{name}", (kb, name))
+    return found
 
 
 def knowledge_bases(shared: State, principal: Principal) -> list[str]:

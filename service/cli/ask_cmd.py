@@ -29,6 +29,9 @@ def ask(
     question: Annotated[str | None, typer.Argument(help="The question, in quotes.")] = None,
     kb: KnowledgeBaseOption = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, max=50, help="Passages to answer from.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="NAME", help="Another model than the settings' own, where they offer it.")
+    ] = None,
     as_person: AsOption = None,
     json: JsonOption = False,
     batch: Annotated[
@@ -40,7 +43,7 @@ def ask(
     """Ask a question; the answer cites document, page and passage, or says that the documents do not say."""
     if (question is None) == (batch is None):
         raise UsageError("give one question, or --batch FILE", hint='inhouse ask "How long is the warranty?"')
-    request: dict[str, Any] = {"kb": kb, "limit": limit, "as_person": as_person}
+    request: dict[str, Any] = {"kb": kb, "model": model, "limit": limit, "as_person": as_person}
     if batch is not None:
         request["batch"] = read_batch(absolute(batch))
         perform(data, config, "ask", request, emit=_line)
@@ -71,6 +74,8 @@ def show_sources(answer: Mapping[str, Any]) -> None:
         say(f"{answer['passages_left_out']} passages did not fit the model's context and were left out.")
     if answer["cut_off"]:
         say("The model reached its limit: the answer is cut off.")
+    if answer["instead_of"]:
+        say(f"{answer['instead_of']} was chosen; it may not be sent all of what was found.")
     say(f"Model: {answer['model']}. Audit id: {answer['audit_id']}.")
 
 

@@ -6,7 +6,7 @@ import datetime
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,10 @@ _METADATA = sa.MetaData()
 _CONVERSATION = sa.Table(
     "conversation",
     _METADATA,
-    *(sa.Column(name, sa.Text, primary_key=name == "id") for name in ("id", "person", "title", "kb", "created", "updated")),
+    *(
+        sa.Column(name, sa.Text, primary_key=name == "id")
+        for name in ("id", "person", "title", "kb", "created", "updated", "model")
+    ),
 )
 _TURN = sa.Table(
     "turn",
@@ -56,7 +59,8 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A conversation of one person; `kb` is the knowledge base that it asks, None for all. Times are ISO 8601 in UTC."""
+    """A conversation of one person; `kb` is the knowledge base that it asks, None for all, `model` the runtime that the person
+    chose last, None where they leave it to the settings. Times are ISO 8601 in UTC."""
 
     id: str
     person: str
@@ -64,6 +68,7 @@ class Conversation:
     kb: str | None
     created: str
     updated: str
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +94,12 @@ class ConversationStore:
     def __init__(self, path: Path) -> None:
         self._engine = open_database(path, Path(__file__).parent / "migrations")
 
-    def begin(self, person: str, title: str, kb: str | None = None) -> Conversation:
+    def begin(self, person: str, title: str, kb: str | None = None, model: str | None = None) -> Conversation:
         """A new conversation, titled by its first question, shortened at a word."""
         now = _now()
-        made = Conversation("conv-" + secrets.token_hex(8), person, shortened(title), kb, now, now)
+        made = Conversation("conv-" + secrets.token_hex(8), person, shortened(title), kb, now, now, model)
         with writing(self._engine) as connection:
-            connection.execute(
-                _CONVERSATION.insert().values(id=made.id, person=person, title=made.title, kb=kb, created=now, updated=now)
-            )
+            connection.execute(_CONVERSATION.insert().values(asdict(made)))
         return made
 
     def listed(self, person: str, search: str = "", limit: int = 200) -> list[Conversation]:
@@ -145,6 +148,12 @@ class ConversationStore:
         with writing(self._engine) as connection:
             _one(connection, person, id)
             connection.execute(_CONVERSATION.update().where(_CONVERSATION.c.id == id).values(title=shortened(title)))
+
+    def choose(self, person: str, id: str, model: str | None) -> None:
+        """Keeps which runtime the person chose; raises NotFoundError."""
+        with writing(self._engine) as connection:
+            _one(connection, person, id)
+            connection.execute(_CONVERSATION.update().where(_CONVERSATION.c.id == id).values(model=model))
 
     def delete(self, person: str, id: str) -> None:
         """Removes it with its turns; raises NotFoundError."""

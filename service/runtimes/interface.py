@@ -20,10 +20,12 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One earlier message of the conversation."""
+    """One earlier message of the conversation. `classification` is the highest of what it rests on; empty where it rests on
+    no document."""
 
     role: Literal["user", "assistant"]
     content: str
+    classification: str = ""
 
 
 @dataclass(frozen=True, slots=True)

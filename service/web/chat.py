@@ -16,12 +16,15 @@ from policies.errors import AuthenticationRequired, InhouseError, NotFoundError,
 from service.answer.types import Delta, Done
 from service.api.chat import knowledge_bases
 from service.api.state import State
+from service.choosing import check_choice, open_anywhere
 from service.conversations.store import Conversation, Outcome, Turn
 from service.runtimes import interface
+from service.surroundings import is_sealed
 from service.web import event_stream
 from service.web import turns as shown
 from service.web.export import exported
 from service.web.rendering import desk_page, page
+from service.web.running import running
 from service.web.sign_in import to_sign_in
 from service.web.suggestions import suggestions
 from service.web.visiting import Acting, Shared, Visiting, Visitor, visiting
@@ -32,12 +35,14 @@ _HISTORY_TURNS = 6
 
 
 class Question(BaseModel):
-    """A question, in a conversation or to begin one; `after` is the number of the last turn that stays when one is edited."""
+    """A question, in a conversation or to begin one; `model` is the chosen runtime, `after` the number of the last turn that
+    stays when one is edited."""
 
     model_config = ConfigDict(extra="forbid")
     question: Annotated[str, Field(min_length=1)]
     conversation: str | None = None
     kb: str | None = None
+    model: Annotated[str | None, Field(max_length=200)] = None
     after: Annotated[int | None, Field(ge=0)] = None
 
 
@@ -76,8 +81,6 @@ async def _chat_page(request: Request, shared: State, conversation: str | None) 
     except AuthenticationRequired:
         return to_sign_in()
 
-    chosen = shared.installation.settings.runtime
-
     def read() -> Response:
         installation, principal = shared.installation, visitor.principal
         opened = installation.conversations.conversation(principal.id, conversation) if conversation else None
@@ -87,8 +90,8 @@ async def _chat_page(request: Request, shared: State, conversation: str | None) 
             "chat.html",
             "/",
             visitor,
-            # Named from the settings: a model server that is away must not take people's own conversations with it.
-            model=chosen.model or chosen.kind,
+            runs=running(installation.settings, open_anywhere(installation, principal)),
+            sealed=is_sealed(),
             kbs=kbs,
             conversation=opened,
             classification=classification,
@@ -139,9 +142,12 @@ async def ask(body: Question, visitor: Acting, shared: Shared) -> Response:
         store, person = shared.installation.conversations, visitor.principal.id
         if body.kb is not None and body.kb not in knowledge_bases(shared, visitor.principal):
             raise NotFoundError(f"there is no knowledge base {body.kb!r}", hint="Choose one of the list.")
+        check_choice(shared.installation, visitor.principal, body.model)
         if body.conversation is None:
-            return store.begin(person, question, body.kb), []
+            return store.begin(person, question, body.kb, body.model), []
         opened = store.conversation(person, body.conversation)
+        if opened.model != body.model:
+            store.choose(person, opened.id, body.model)
         turns = store.turns(person, opened.id)
         return opened, turns if body.after is None else [one for one in turns if one.number <= body.after]
 
@@ -157,8 +163,8 @@ async def _events(
     text, because nothing says what that rests on, so that nobody could say later whether it may still be read."""
     outcome: Outcome = "stopped"
     answer: dict[str, Any] = {"answer": ""}
-    now = await anyio.to_thread.run_sync(shown.standing, shared.installation, visitor.principal, turns)
-    history = _history(now.shown(turns))
+    now = await anyio.to_thread.run_sync(shown.standing_for_models, shared.installation, visitor.principal, turns)
+    history = _history(turns, now)
     try:
         yield event_stream.event("begin", {"conversation": conversation.id, "title": conversation.title})
         async with aclosing(_answer(shared, visitor, body, history)) as stream:
@@ -191,7 +197,9 @@ async def _answer(
     outcome = "failed"
     try:
         async with shared.gate.passed():
-            stream = shared.installation.engine.answer(body.question.strip(), visitor.principal, kb=body.kb, history=history)
+            stream = shared.installation.engine.answer(
+                body.question.strip(), visitor.principal, kb=body.kb, history=history, wanted=body.model
+            )
             async with aclosing(stream):
                 async for event in stream:
                     if isinstance(event, Done):
@@ -212,11 +220,12 @@ def _kept(
     return store.add(visitor.principal.id, conversation.id, question, outcome, answer, after=body.after)
 
 
-def _history(turns: list[Turn]) -> list[interface.Turn]:
+def _history(turns: list[Turn], now: shown.Standing) -> list[interface.Turn]:
+    """The last turns that a model may be shown, each with the classification that it has now."""
     found = []
-    for one in turns[-_HISTORY_TURNS:]:
+    for one in now.shown(turns)[-_HISTORY_TURNS:]:
         found.append(interface.Turn("user", one.question))
-        found.append(interface.Turn("assistant", str(one.answer.get("answer", ""))))
+        found.append(interface.Turn("assistant", str(one.answer.get("answer", "")), now.classification([one]) or ""))
     return found
 
 

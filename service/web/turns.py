@@ -11,8 +11,10 @@ from typing import Any
 from markupsafe import Markup
 
 from policies.access.actions import Action
+from policies.access.scope import AccessScope
 from policies.errors import NotFoundError
 from policies.identity import Principal
+from service.choosing import highest_classification
 from service.conversations.store import Turn
 from service.operations.documents import scope_for
 from service.web.rendering import fragment, rendered
@@ -28,6 +30,7 @@ _NOTHING: Mapping[str, Any] = {
     "error": "",
     "form": "quotes",
     "hint": "",
+    "instead_of": "",
     "model": "",
     "nearest": (),
     "passages": 0,
@@ -82,16 +85,6 @@ def answer_html(text: str, form: str, citations: Sequence[Mapping[str, Any]]) ->
     return Markup("".join(part if place % 2 else _MARKER.sub(linked, part) for place, part in enumerate(parts)))  # noqa: S704
 
 
-def highest_classification(names: Iterable[str], classifications: Sequence[str]) -> str | None:
-    """The highest of these names; the highest of all for one that settings no longer know. None where there is none."""
-    found = set(names)
-    if not found:
-        return None
-    if not found <= set(classifications):
-        return classifications[-1]
-    return max(found, key=list(classifications).index)
-
-
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What became of the documents that turns rest on, as a person may know it now.
@@ -117,7 +110,15 @@ class Standing:
 
 def standing(installation: Installation, principal: Principal, turns: Sequence[Turn]) -> Standing:
     """How these turns stand for a principal now."""
-    scope = scope_for(installation, principal, Action.RETRIEVE)
+    return _standing(installation, scope_for(installation, principal, Action.RETRIEVE), turns)
+
+
+def standing_for_models(installation: Installation, principal: Principal, turns: Sequence[Turn]) -> Standing:
+    """How these turns stand for a model that answers the principal now: withheld is also what policy shows to no model."""
+    return _standing(installation, installation.answerable(principal), turns)
+
+
+def _standing(installation: Installation, scope: AccessScope, turns: Sequence[Turn]) -> Standing:
     labels: dict[str, str | None] = {}
     withheld = set()
     for turn in turns:

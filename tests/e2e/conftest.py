@@ -63,6 +63,11 @@ url = "{url}"
 [[models.rules]]
 kb = "board"
 use = "slow"
+
+[[models.rules]]
+kb = "handbook"
+use = "slow"
+chosen = true
 """
 
 
@@ -83,7 +88,8 @@ def site(
     repository: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:
-    """A service over the usual documents, a PDF of several pages, and a hostile one. A model answers from `board`."""
+    """A service over the usual documents, a PDF of several pages, and a hostile one. A model answers from `board`,
+    and may be chosen for `handbook`."""
     data, folder, keys = make_indexed(tmp_path_factory.mktemp("w"))
     shutil.copy(repository / "examples" / "documents" / "people" / "travel-safety.pdf", folder / "travel-safety.pdf")
     (folder / "parking.md").write_text(HOSTILE, encoding="utf-8")

@@ -76,6 +76,27 @@ def test_a_model_s_words_are_markdown_and_its_answer_can_be_stopped(
     assert "48 million" in watched.ask("Which price does the board plan to pay for Tannhof Optics?").inner_text()
 
 
+def test_a_model_is_chosen_and_the_page_says_what_is_running(
+    slow_model: tuple[str, Any], open_page: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = open_page("dora")
+    page = watched.page
+    assert page.locator(".running").inner_text() == "Answered by extractive or tiny, on this server, not sealed"
+    page.select_option("#model", "slow")
+    assert page.locator(".running").inner_text() == "Answered by tiny, on this server, not sealed"
+    page.select_option("#kb", "handbook")
+    monkeypatch.setattr(slow_model[1], "text", ["Staff have 30 days of annual leave [1]."])
+    facts = watched.ask(LEAVE).locator(".facts").inner_text()
+    assert re.search(r"tiny:latest\s+\d passages read\s+\d retrieved passages did not fit the model's window", facts), facts
+    page.reload()
+    assert page.locator("#model").input_value() == "slow"
+    page.select_option("#kb", "")
+    # A rule lets it be chosen for the handbook alone.
+    facts = watched.ask(LEAVE).locator(".facts").inner_text()
+    assert "slow was chosen; it may not be sent all of what was found" in facts
+    assert re.search(r"extractive\s.*\d passages read, none left out", facts, re.DOTALL), facts
+
+
 SHIFTS = """
 window.shifts = [];
 new PerformanceObserver((list) => {

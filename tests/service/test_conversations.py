@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,3 +126,22 @@ def history(*questions: str) -> list[Turn]:
 )
 def test_a_follow_up_carries_what_it_refers_back_to(question: str, before: list[str], expected: str) -> None:
     assert standalone(question, history(*before)) == expected
+
+
+def test_a_conversation_keeps_the_model_that_was_chosen_last_and_one_of_before_has_none(tmp_path: Path) -> None:
+    store = ConversationStore(tmp_path / "conversations.db")
+    mine, other = store.begin("ana", "Leave?", model="big"), store.begin("ana", "Travel?")
+    store.choose("ana", other.id, "small")
+    assert [store.conversation("ana", one.id).model for one in (mine, other)] == ["big", "small"]
+    store.choose("ana", mine.id, None)
+    assert store.conversation("ana", mine.id).model is None
+    with pytest.raises(NotFoundError):
+        store.choose("dora", mine.id, "big")
+    store.close()
+    with sqlite3.connect(tmp_path / "conversations.db") as database:
+        database.execute("ALTER TABLE conversation DROP COLUMN model")
+        database.execute("UPDATE alembic_version SET version_num = '0001'")
+    database.close()
+    store = ConversationStore(tmp_path / "conversations.db")
+    assert store.conversation("ana", other.id).model is None
+    store.close()

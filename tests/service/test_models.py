@@ -277,7 +277,51 @@ use = "small"
 )
 def test_the_first_rule_that_holds_names_the_runtime(tmp_path: Path, kb: str | None, classification: str, name: str) -> None:
     (tmp_path / "inhouse.toml").write_text(RULES)
-    assert load_settings(tmp_path, None, {}).runtime_for(kb, classification) == name
+    assert load_settings(tmp_path, None, {}).runtimes_for(kb, classification) == (name,)
+
+
+OFFERED = """
+[[models.rules]]
+use = "server"
+classification = "internal"
+chosen = true
+
+[[models.rules]]
+kb = "board"
+use = "default"
+
+[[models.rules]]
+use = "small"
+chosen = true
+
+[[models.rules]]
+kb = "travel"
+use = "small"
+
+[models.also.small]
+kind = "extractive"
+
+[models.also.server]
+kind = "extractive"
+"""
+
+
+@pytest.mark.parametrize(
+    ("kb", "classification", "names"),
+    [
+        ("board", "confidential", ("default",)),
+        ("board", "internal", ("default", "server")),
+        ("handbook", "public", ("default", "server", "small")),
+        ("handbook", "confidential", ("default", "small")),
+        ("travel", "internal", ("small", "server")),
+        (None, "confidential", ("default", "small")),
+    ],
+)
+def test_a_runtime_can_be_chosen_where_a_rule_says_so_before_another_has_decided(
+    tmp_path: Path, kb: str | None, classification: str, names: tuple[str, ...]
+) -> None:
+    (tmp_path / "inhouse.toml").write_text(OFFERED)
+    assert load_settings(tmp_path, None, {}).runtimes_for(kb, classification) == names
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ from typing import Any
 import httpx2
 import pytest
 
+from service.choosing import highest_classification
 from service.conversations.store import Turn
 from service.web.rendering import rendered, texts
-from service.web.turns import Standing, answer_html, highest_classification, turn_html
+from service.web.turns import Standing, answer_html, turn_html
 
 LEAVE = "How many days of annual leave do staff have?"
 MERGER = "For how much does the board plan to buy Tannhof Optics?"

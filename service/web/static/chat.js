@@ -57,7 +57,7 @@ async function submit(question) {
   running = new AbortController();
   send.hidden = true;
   stop.hidden = false;
-  const body = { question, conversation, kb: $("#kb")?.value || null, after };
+  const body = { question, conversation, kb: $("#kb")?.value || null, model: $("#model")?.value || null, after };
   try {
     await follow(await call("/web/ask", { method: "POST", body, signal: running.signal }), turn, text);
   } catch (error) {
@@ -109,6 +109,16 @@ function classified(name) {
   shown.textContent = name ?? "";
   shown.className = name ? `classification level-${name}` : "classification";
 }
+
+/** Says which model answers, and where that is. */
+function runs() {
+  const chosen = $("#model")?.selectedOptions[0];
+  if (!chosen) return;
+  $("#running-model").textContent = chosen.dataset.model;
+  $("#running-place").textContent = chosen.dataset.place;
+}
+$("#model")?.addEventListener("change", runs);
+runs();
 
 /** A conversation begins with its first question. */
 function known(id, title) {
