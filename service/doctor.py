@@ -51,6 +51,8 @@ def examine(directory: Path, config: Path | None) -> Iterator[Finding]:
     yield from _directory(directory)
     for name, check in (("policies", _policies), ("audit log", _audit), ("embedding model", _model), ("runtime", _runtime)):
         yield _guarded(name, check, directory, settings)
+    if settings.oidc.issuer is not None:
+        yield _guarded("identity provider", _provider, directory, settings)
     yield _tesseract()
     yield _parser()
 
@@ -127,6 +129,12 @@ def _policies(directory: Path, settings: Settings) -> Finding:
     engine = Installation(directory, settings).policies
     where = str(settings.access.policies or "the packaged defaults")
     return Finding("policies", "ok", f"{where}, hash {engine.hash[:16]}")
+
+
+def _provider(directory: Path, settings: Settings) -> Finding:
+    provider = Installation(directory, settings).provider
+    assert provider is not None
+    return Finding("identity provider", "ok", f"{settings.oidc.issuer}: {provider.check()}")
 
 
 def _audit(directory: Path, settings: Settings) -> Finding:

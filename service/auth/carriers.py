@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from policies.errors import AuthenticationRequired, NotFoundError
+from policies.errors import AuthenticationRequired, IdentityUnavailable, NotFoundError
 from policies.identity import LOCAL_OWNER_ID, Principal
 from policies.sessions import Session
 from service.auth.proxy import ProxyRefused, ProxyRules, ProxySaid
@@ -155,6 +155,10 @@ class Carriers:
             raise AuthenticationRequired(
                 "this token is not accepted", hint="Get a new one; the audit log says to auditors what was wrong with it."
             ) from None
+        except IdentityUnavailable as away:
+            # What it says names machines inside.
+            self.refused(Carrier.TOKEN, away.message, peer)
+            raise IdentityUnavailable("tokens cannot be checked now", hint="Try again in a minute.") from None
 
     def _by_proxy(self, rules: ProxyRules, said: ProxySaid) -> Principal:
         try:

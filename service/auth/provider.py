@@ -27,6 +27,8 @@ _DISCOVERY = "/.well-known/openid-configuration"
 _KINDS = {"RSA", "EC", "OKP"}
 _SHORTEST_RSA_BITS = 2048
 _RANDOM_BYTES = 32
+_WAIT_SECONDS = 2.0
+_FAILED_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Provider:
         self._said: tuple[float, Mapping[str, Any]] | None = None
         self._keys: tuple[float, Sequence[PublicKey]] | None = None
         self._asked: float | None = None
+        self._failed: float | None = None
 
     def keys(self, id: str | None) -> Sequence[PublicKey]:
         """The keys of that id, or all where a token names none. Raises IdentityUnavailable where they are too old, and the
@@ -89,17 +92,22 @@ class Provider:
         found = self._kept(self._keys)
         if found is not None and (matching := _matching(found, id)):
             return matching
-        with self._lock:
+        # Not for long: a provider that hangs must not hold up everybody else's requests with the threads that wait for it.
+        if not self._lock.acquire(timeout=_WAIT_SECONDS):
+            raise _silent()
+        try:
             # Whoever waited here may find what the one before them fetched.
             found = self._kept(self._keys)
             if found is not None and ((matching := _matching(found, id)) or not self._may_ask()):
                 return matching
             if not self._may_ask():
-                raise IdentityUnavailable("the identity provider did not answer", hint="Try again in a minute.")
+                raise _silent()
             self._asked = self._clock()
             fetched = self._fetch_keys()
             self._keys = (self._clock(), fetched)
             return _matching(fetched, id)
+        finally:
+            self._lock.release()
 
     def authorization_url(self, flow: Flow, back: str) -> str:
         """Where the browser goes to sign in; `back` is where it is sent afterwards. Raises IdentityUnavailable."""
@@ -148,12 +156,15 @@ class Provider:
     def _metadata(self) -> Mapping[str, Any]:
         said = self._kept(self._said)
         if said is None:
+            if self._failed is not None and self._clock() - self._failed < _FAILED_SECONDS:
+                raise _silent()
+            self._failed = self._clock()
             said = self._wire.get(str(self._settings.issuer).rstrip("/") + _DISCOVERY)
             if said.get("issuer") != self._settings.issuer:
                 raise IdentityUnavailable(
                     "the identity provider names itself otherwise", hint="oidc.issuer must be exactly what it says."
                 )
-            self._said = (self._clock(), said)
+            self._said, self._failed = (self._clock(), said), None
         assert isinstance(said, dict)
         return said
 
@@ -174,6 +185,10 @@ class Provider:
 
     def _may_ask(self) -> bool:
         return self._asked is None or self._clock() - self._asked >= self._settings.key_pause_seconds
+
+
+def _silent() -> IdentityUnavailable:
+    return IdentityUnavailable("the identity provider did not answer a moment ago", hint="Try again in a minute.")
 
 
 def secret_in(path: Path, setting: str) -> str:

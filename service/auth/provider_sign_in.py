@@ -56,6 +56,10 @@ class ProviderSignIn:
             raise TokenRefused(refusal.reason) from None
         return self._people.principal(self._tokens.identity(token, flow.nonce))
 
+    def check(self) -> str:
+        """What the provider has for us, in a line. Raises IdentityUnavailable, and SettingsError for a file or an address."""
+        return f"{len(self._provider.keys(None))} keys for signatures"
+
     def by_access_token(self, token: str) -> Principal:
         """The principal of an access token. Raises TokenRefused, IdentityUnavailable."""
         return self._people.principal(self._tokens.access(token))

@@ -43,7 +43,10 @@ class ProviderWire:
         return self._asked("POST", url, form, {"authorization": authorization} if authorization else {})
 
     def _asked(self, method: str, url: str, form: Mapping[str, str] | None, headers: Mapping[str, str]) -> dict[str, Any]:
-        parts = _split(url)
+        try:
+            parts = _split(url)
+        except SettingsError:
+            raise _away("it names an address that is none") from None
         secure = parts.scheme == "https"
         port = parts.port or (443 if secure else 80)
         address = self._address(parts, port)

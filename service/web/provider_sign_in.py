@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime
 
+import anyio
 import anyio.to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from policies.errors import AuthenticationRequired, InhouseError, NotFoundError
+from policies.errors import AuthenticationRequired, IdentityUnavailable, InhouseError, NotFoundError
 from policies.sessions import Session
 from service.api.state import State
 from service.auth.provider import Flow
@@ -24,16 +25,20 @@ PROVIDER = "provider"
 _PLAIN, _SECURE = "inhouse_signing_in", "__Host-inhouse_signing_in"
 _FLOW_SECONDS = 600
 _LONGEST_SECRET = 100
+_AT_ONCE = 4
+_AWAY = "Nobody can be signed in there now: the identity provider does not answer as it should."
 
 
 @router.get("/sign-in/provider")
 async def leave(request: Request, shared: Shared) -> Response:
     """Sends the browser to the provider, with a secret of this flow that it keeps until it is back."""
     provider, flow = _provider(shared), Flow.begin()
+    public_url = shared.installation.public_url
     try:
-        where = await anyio.to_thread.run_sync(provider.begin, flow, shared.installation.public_url)
-    except InhouseError as error:
-        return page("problem.html", error.http_status, message=error.message, hint=error.hint)
+        where = await anyio.to_thread.run_sync(provider.begin, flow, public_url, limiter=_few(request))
+    except IdentityUnavailable as away:
+        shared.installation.carriers.refused(PROVIDER, away.message, peer_of(request))
+        return page("problem.html", away.http_status, message=_AWAY, hint="")
     response = RedirectResponse(where, 303)
     # Lax: the way back begins on the provider's site.
     _keep(request, response, flow.secret, _FLOW_SECONDS)
@@ -58,11 +63,14 @@ async def come_back(
             raise AuthenticationRequired(
                 "this sign-in is not accepted", hint="Try again, or ask an administrator: the audit log says why."
             ) from None
+        except IdentityUnavailable as away:
+            installation.carriers.refused(PROVIDER, away.message, peer_of(request))
+            raise IdentityUnavailable(_AWAY) from None
         return installation.sessions.begin_for(principal.id, lifetime)
 
     try:
         # A redirect would still count as the provider's and leave the strict cookie out: the page goes on by itself.
-        response = await begun(page("signed_in.html"), request, shared, PROVIDER, begin)
+        response = await begun(page("signed_in.html"), request, shared, PROVIDER, begin, _few(request))
     except InhouseError as error:
         response = page("problem.html", error.http_status, message=error.message, hint=error.hint)
     _keep(request, response, "", 0)
@@ -74,6 +82,16 @@ def _provider(shared: State) -> ProviderSignIn:
     if installation.provider is None or installation.settings.oidc.client_id is None:
         raise NotFoundError("there is no identity provider", hint="See oidc in the settings.")
     return installation.provider
+
+
+def _few(request: Request) -> anyio.CapacityLimiter:
+    """Few threads for what waits for the provider: one that hangs must not take them all."""
+    app = request.app
+    if not hasattr(app.state, "provider_limiter"):
+        app.state.provider_limiter = anyio.CapacityLimiter(_AT_ONCE)
+    found = app.state.provider_limiter
+    assert isinstance(found, anyio.CapacityLimiter)
+    return found
 
 
 def _keep(request: Request, response: Response, secret: str, seconds: int) -> None:

@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Callable
 from typing import Annotated, Any
 
+import anyio
 import anyio.to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
@@ -121,9 +122,10 @@ async def begun(
     shared: State,
     carrier: str,
     begin: Callable[[datetime.timedelta], tuple[Session, str]],
+    limiter: anyio.CapacityLimiter | None = None,
 ) -> Response:
     """The response, with the secret of a session that `begin` begins for the lifetime that it is given: a new one each time,
-    whatever the browser had before."""
+    whatever the browser had before. `limiter` is for a `begin` that waits for others (None: it is soon done)."""
     installation = shared.installation
     lifetime = datetime.timedelta(hours=installation.settings.server.session_hours)
 
@@ -138,7 +140,8 @@ async def begun(
             raise
         return secret
 
-    remember(request, response, await anyio.to_thread.run_sync(recorded), int(lifetime.total_seconds()))
+    secret = await anyio.to_thread.run_sync(recorded, limiter=limiter)
+    remember(request, response, secret, int(lifetime.total_seconds()))
     return response
 
 

@@ -142,6 +142,7 @@ def test_c2_carriers_that_disagree_are_refused_whichever_of_them_is_good(identit
         {"Authorization": f"Bearer {a.secret}", "Cookie": "inhouse_session=nobody"},
         {"Authorization": f"Bearer {a.secret}", **identities.proxied("nobody")},
         {"Cookie": f"{a.cookie}; {b.cookie}"},
+        {"Cookie": f"{a.cookie}; {a.cookie}"},
     ):
         assert identities.client.get(f"{identities.service.url}/v1/documents", headers=headers).status_code == 401, headers
         assert identities.client.get(f"{identities.service.url}/", headers=headers).status_code == 303, headers

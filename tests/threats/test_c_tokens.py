@@ -6,10 +6,12 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx2
 import pytest
 
 from policies.audit.query import records
@@ -20,6 +22,8 @@ from service.auth.provider_wire import ProviderWire
 from service.auth.tokens import TokenChecker, TokenRefused
 from service.settings_groups import OidcSettings
 
+GOOD = b'{"issuer": "ISSUER", "authorization_endpoint": "ISSUER/authorize"}'
+HASHING = {"INHOUSE_EMBEDDING__KIND": "hashing"}
 Make = Callable[[Any, ModuleType], str]
 
 
@@ -197,6 +201,63 @@ def test_c4_keys_that_are_no_public_keys_for_signatures_verify_nothing(provider_
         assert provider.asked == []
 
 
+def test_c4_a_token_that_names_no_key_is_accepted_only_where_there_is_no_choice(provider_double: ModuleType) -> None:
+    with checking(provider_double) as (provider, _, tokens, clock):
+        unnamed = provider.token({"kid": None})
+        assert tokens.access(unnamed)["sub"] == "1"
+        provider.keys.append(provider_double.rsa_key("new"))
+        clock[0] += 3600
+        assert refusal(tokens, unnamed) == "unknown key"
+
+
+def test_c4_over_tls_the_provider_is_believed_by_its_certificate_and_its_name(
+    provider_double: ModuleType, tmp_path: Path
+) -> None:
+    ours, context = provider_double.certificate(tmp_path)
+    other, wrong_name = provider_double.certificate(tmp_path, "another.example")
+    for serving, trusted, good in ((context, ours, True), (context, other, False), (wrong_name, other, False)):
+        with provider_double.oidc_provider(serving) as provider:
+            wire = ProviderWire(provider.issuer, (), trusted)
+            if good:
+                assert wire.get(f"{provider.issuer}/.well-known/openid-configuration")["issuer"] == provider.issuer
+                continue
+            with pytest.raises(IdentityUnavailable):
+                wire.get(f"{provider.issuer}/keys")
+            assert provider.asked == []
+    with pytest.raises(SettingsError, match="cannot use"):
+        ProviderWire("https://localhost:1", (), tmp_path / "localhost.key").get("https://localhost:1/keys")
+
+
+def test_c4_while_the_provider_is_away_nobody_is_told_where_it_is(
+    tmp_path: Path, inhouse_within: Any, start_service: Any, client: httpx2.Client, provider_double: ModuleType
+) -> None:
+    data = tmp_path / "d"
+    assert inhouse_within(data, "init", **HASHING).returncode == 0
+    with provider_double.oidc_provider() as provider:
+        token = provider.token()
+        settings = {"ISSUER": provider.issuer, "CLIENT_ID": provider_double.CLIENT, "AUDIENCE": provider_double.AUDIENCE}
+        there = {**HASHING, **{f"INHOUSE_OIDC__{name}": value for name, value in settings.items()}}
+        said = json.loads(inhouse_within(data, "doctor", "--json", **there).stdout)["findings"]
+    assert [(one["state"], one["found"]) for one in said if one["check"] == "identity provider"] == [
+        ("ok", f"{provider.issuer}: 2 keys for signatures")
+    ]
+    with start_service(data, {}, **there) as service:
+        api = client.get(f"{service.url}/v1/documents", headers={"Authorization": f"Bearer {token}"})
+        page = client.get(f"{service.url}/sign-in/provider")
+        assert client.get(f"{service.url}/sign-in").status_code == 200
+    for told in (api, page):
+        assert told.status_code == 503
+        assert provider.issuer.partition("//")[2].partition(":")[2] not in told.text
+        assert "Error" not in told.text
+    refused = {(one.payload["carrier"], one.payload["reason"]) for one in records(data / "audit", tag="credential:refused")}
+    assert refused == {
+        ("token", "the identity provider cannot be asked: ConnectError"),
+        # Who comes next does not have it asked again at once.
+        ("provider", "the identity provider did not answer a moment ago"),
+    }
+    assert "wrong: identity provider" in inhouse_within(data, "doctor", **there).stderr
+
+
 def test_c4_settings_that_would_take_a_shared_secret_or_an_id_token_are_refused() -> None:
     for wrong in (
         {"algorithms": ("HS256",)},
@@ -218,6 +279,8 @@ def test_c4_somebody_else_s_account_opens_no_person_also_when_it_gets_their_name
     assert identities.bearer(identities.token("victim")).status_code == 200
     assert identities.bearer(identities.token("victim", sub="another account")).status_code == 401
     assert ("token", "another account stands for the person") in identities.refusals()
+    told = [one.payload for one in records(identities.service.data / "audit", tag="person:bound", limit=1000)]
+    assert [one["subject"] for one in told if one["person"] == "victim"] == ["account-victim"]
     # The first account is that person's under whatever name, until an administrator unties the two.
     assert identities.bearer(identities.token("victim", preferred_username="renamed")).status_code == 200
     assert identities.inhouse(identities.service.data, "people", "release", "victim").returncode == 0
@@ -323,19 +386,23 @@ def test_c4_a_disabled_person_is_signed_in_by_no_provider(identities: Any) -> No
 @pytest.mark.parametrize(
     "answer",
     [
-        (302, {"location": "{issuer}/planted"}, b""),
-        (200, {}, b"[]"),
-        (200, {}, b"{"),
-        (200, {}, b" " * (2**20 + 1)),
-        (200, {"content-encoding": "gzip"}, b"{}"),
-        (503, {}, b"{}"),
+        (302, {"location": "{issuer}/planted"}, GOOD),
+        (200, {}, b"[" + GOOD + b"]"),
+        (200, {}, GOOD[:-1]),
+        (200, {}, GOOD + b" " * 2**20),
+        (200, {"content-encoding": "gzip"}, GOOD),
+        (503, {}, GOOD),
     ],
     ids=["redirect", "list", "half", "endless", "packed", "busy"],
 )
 def test_c4_what_the_provider_should_not_answer_is_not_followed(provider_double: ModuleType, answer: Any) -> None:
-    with checking(provider_double) as (provider, asking, _, _):
+    with checking(provider_double) as (provider, asking, _, clock):
         status, headers, body = answer
         headers = {name: value.format(issuer=provider.issuer) for name, value in headers.items()}
+        body = body.replace(b"ISSUER", provider.issuer.encode())
+        provider.answers["/.well-known/openid-configuration"] = (200, {}, GOOD.replace(b"ISSUER", provider.issuer.encode()))
+        asking.authorization_url(Flow.begin(), "http://127.0.0.1/back")
+        clock[0] += 3600
         provider.answers["/.well-known/openid-configuration"] = (status, headers, body)
         with pytest.raises(IdentityUnavailable):
             asking.authorization_url(Flow.begin(), "http://127.0.0.1/back")
@@ -346,7 +413,8 @@ def test_c4_what_the_provider_should_not_answer_is_not_followed(provider_double:
     "said",
     [
         {"issuer": "https://another.example"},
-        {"jwks_uri": "http://localhost:1/keys"},
+        {"jwks_uri": "http://localhost:PORT/keys"},
+        {"jwks_uri": "http://127.0.0.1@localhost:PORT/keys"},
         {"jwks_uri": "http://169.254.169.254/keys"},
         {"jwks_uri": "file:///etc/passwd"},
         {"jwks_uri": None},
@@ -354,7 +422,8 @@ def test_c4_what_the_provider_should_not_answer_is_not_followed(provider_double:
 )
 def test_c4_keys_come_from_the_issuer_s_own_host_and_from_no_other(provider_double: ModuleType, said: Any) -> None:
     with checking(provider_double) as (provider, _, tokens, _):
-        provider.document = said
+        port = provider.issuer.rpartition(":")[2]
+        provider.document = {name: value and value.replace("PORT", port) for name, value in said.items()}
         with pytest.raises((IdentityUnavailable, SettingsError)):
             tokens.access(provider.token())
         assert "/keys" not in provider.asked
