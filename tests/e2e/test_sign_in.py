@@ -74,7 +74,7 @@ def test_over_the_provider_a_person_is_signed_in_and_comes_to_be(signing_in: tup
     service, _ = signing_in
     page.goto(service.url)
     assert page.url == f"{service.url}/sign-in"
-    page.get_by_role("link", name="Sign in with your organisation's account").click()
+    page.get_by_role("link", name="Sign in with your work account").click()
     assert page.url.startswith(provider)
     page.get_by_role("button", name=PERSON["sub"]).click()
     # Through the page between, and with the strict cookie, although the way came from another site.
@@ -96,7 +96,7 @@ def test_over_the_provider_a_person_is_signed_in_and_comes_to_be(signing_in: tup
     assert service.inhouse("people", "disable", "mia").returncode == 0
     page.reload()
     assert page.url == f"{service.url}/sign-in"
-    page.get_by_role("link", name="Sign in with your organisation's account").click()
+    page.get_by_role("link", name="Sign in with your work account").click()
     page.get_by_role("button", name=PERSON["sub"]).click()
     page.wait_for_selector("text=this sign-in is not accepted")
 
@@ -128,3 +128,16 @@ def test_whoever_opens_the_address_of_init_becomes_the_first_administrator_once(
     page.get_by_label("Name that people see").fill("Eve")
     page.keyboard.press("Enter")
     page.wait_for_selector("text=this secret is not accepted")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(320, "dark"), (1280, "light")])
+def test_axe_finds_no_violation_on_the_ways_in(signing_in: tuple[Any, str], chromium: Any, width: int, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs the development packages").Axe()
+    context = chromium.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = context.new_page()
+    for path in ("/sign-in", "/first-administrator", "/sign-in/provider/return"):
+        page.goto(signing_in[0].url + path)
+        violations = axe.run(page).response["violations"]
+        assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in violations] == [], path
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+    context.close()

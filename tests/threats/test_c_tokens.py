@@ -228,6 +228,17 @@ def test_c4_over_tls_the_provider_is_believed_by_its_certificate_and_its_name(
         ProviderWire("https://localhost:1", (), tmp_path / "localhost.key").get("https://localhost:1/keys")
 
 
+def test_c4_the_environment_sends_nothing_of_the_provider_elsewhere(
+    provider_double: ModuleType, canary: tuple[str, list[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, heard = canary
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, f"http://{address}")
+    with checking(provider_double) as (provider, _, tokens, _):
+        assert tokens.access(provider.token())["sub"] == "1"
+    assert heard == []
+
+
 def test_c4_while_the_provider_is_away_nobody_is_told_where_it_is(
     tmp_path: Path, inhouse_within: Any, start_service: Any, client: httpx2.Client, provider_double: ModuleType
 ) -> None:
