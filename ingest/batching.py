@@ -17,6 +17,7 @@ from ingest.refusing import Refusing
 from ingest.run_state import RECORD_TYPE, Record, RunState
 from ingest.runs import RunStore
 from policies.audit.events import EventTag
+from policies.labels import Label
 from vectorstore.context import context_text
 from vectorstore.embedders.interface import Embedder
 from vectorstore.store import Store
@@ -171,17 +172,18 @@ class Batching:
             if batch.touched:
                 self._store.touch(batch.touched)
             if batch.drafts:
-                self._record([self._event(draft) for draft in batch.drafts])
-                self._store.commit(_paired(batch.drafts, vectors))
+                labels = self._store.labels_for(batch.drafts)
+                self._record([self._event(draft, label) for draft, label in zip(batch.drafts, labels, strict=True)])
+                self._store.commit(_paired(batch.drafts, vectors), self._state.act)
         except BaseException:
             # What comes after a commit that failed is not tried: the disk is full, or the log cannot be written.
             self._failed.set()
             raise
         return batch
 
-    def _event(self, draft: DocumentDraft) -> tuple[EventTag, dict[str, str]]:
+    def _event(self, draft: DocumentDraft, label: Label) -> tuple[EventTag, dict[str, str]]:
         tag = EventTag.DOCUMENT_CHANGED if draft.path in self._state.known else EventTag.DOCUMENT_ADDED
-        payload = {"path": draft.path, "sha256": draft.content_sha256, "class": draft.access.id}
+        payload = {"path": draft.path, "sha256": draft.content_sha256, "class": label.access.id, "label": label.as_text()}
         return tag, {"run": self._state.report.id, **payload}
 
     def _take(self, future: Future[Batch | None]) -> None:

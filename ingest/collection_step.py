@@ -10,7 +10,7 @@ from ingest.batching import Batching
 from ingest.labelling import CollectionMapping
 from ingest.parsing.types import ParseReason
 from ingest.progress import Progress
-from ingest.refusing import BAD_RECORD, Refusing
+from ingest.refusing import BAD_RECORD, HELD, LEGAL_HOLD, Refusing
 from ingest.run_state import RECORD_TYPE, RunState
 from ingest.runs import QuarantineEntry, RunStore
 from ingest.sources.collections import BadRecord, CollectionRecord, read_collection
@@ -48,6 +48,7 @@ class CollectionStep:
         self._chunker = chunker
         self._stop = stop
         self._whole: dict[str, tuple[FoundFile, int]] = {}
+        self._held: set[str] = set()
 
     def read(self, file: FoundFile, mapping: CollectionMapping) -> None:
         """The lines of one file, until the run is stopped."""
@@ -76,7 +77,8 @@ class CollectionStep:
             self._state.incomplete.add(file.relative + "#")
             return
         self._state.report.collections += 1
-        if whole:
+        # Once the hold is lifted the line must be read again.
+        if whole and file.relative not in self._held:
             self._whole[file.relative] = (file, count)
         mended = [entry.path for entry in self._bad_lines(file) if entry.path not in bad]
         self._refusing.release([file.relative, *mended])
@@ -116,12 +118,17 @@ class CollectionStep:
         document = state.known.get(path)
         if document is not None and document.content_sha256 == record.content_sha256:
             state.report.count_record("relabelled" if path in state.relabelled else "unchanged")
+            self._refusing.release([path])
+        elif document is not None and document.held:
+            self._held.add(file.relative)
+            self._refusing.refuse_line(path, HELD, file, LEGAL_HOLD)
         elif state.request.dry_run:
             self._batching.would_add(path, RECORD_TYPE)
         else:
             self._batching.add(self._draft(file, record, path))
 
     def _draft(self, file: FoundFile, record: CollectionRecord, path: str) -> DocumentDraft:
+        label = self._state.labels[file.relative]
         text = "\n".join([record.text, *(f"{name}: {value}" for name, value in record.kept.items())])
         return DocumentDraft(
             source=self._state.source,
@@ -131,11 +138,14 @@ class CollectionStep:
             content_sha256=record.content_sha256,
             size=len(record.text),
             modified_ns=file.modified_ns,
-            access=self._state.access[file.relative],
+            access=label.access,
             text=text,
             pages=(),
             passages=self._chunker.drafts(text, ()),
             metadata=record.kept,
+            purpose=label.purpose,
+            retention=label.retention,
+            origin=label.origin,
         )
 
 

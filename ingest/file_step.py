@@ -13,10 +13,10 @@ from pathlib import Path
 from ingest.batching import Batching
 from ingest.collection_step import Chunker
 from ingest.parsing.types import Outcome, ParsedDocument, ParseFailure, ParseItem, ParseReason
-from ingest.refusing import Refusing, still_bad
+from ingest.refusing import HELD, LEGAL_HOLD, Refusing, still_bad
 from ingest.run_state import RunState
 from ingest.sources.folder import FoundFile
-from vectorstore.types import DocumentDraft
+from vectorstore.types import Document, DocumentDraft
 
 _HASHED_TWICE = 64 * 2**20
 """Files up to this many bytes are hashed before they are parsed too; larger ones have their stat compared alone."""
@@ -81,19 +81,28 @@ class FileStep:
             return True
         if document is None:
             return False
-        if (document.size, document.modified_ns) != (file.size, file.modified_ns):
-            if document.size != file.size:
-                return False
-            try:
-                now = Snapshot.take(file.path)
-            except OSError:
-                return False
-            if now.sha256 != document.content_sha256:
-                return False
-            if now.kept_ns != document.modified_ns:
-                self._batching.touch(document.id, now.size, now.kept_ns)
+        if not self._as_it_was(file, document):
+            if document.held:
+                self._refusing.refuse(file.relative, LEGAL_HOLD, HELD, file.size, file.modified_ns)
+            return document.held
         state.report.count("relabelled" if file.relative in state.relabelled else "unchanged")
         self._refusing.release([file.relative])
+        return True
+
+    def _as_it_was(self, file: FoundFile, document: Document) -> bool:
+        """Whether the file's bytes are those of the document; a new stat of them is kept."""
+        if (document.size, document.modified_ns) == (file.size, file.modified_ns):
+            return True
+        if document.size != file.size:
+            return False
+        try:
+            now = Snapshot.take(file.path)
+        except OSError:
+            return False
+        if now.sha256 != document.content_sha256:
+            return False
+        if now.kept_ns != document.modified_ns:
+            self._batching.touch(document.id, now.size, now.kept_ns)
         return True
 
     def would_parse(self, files: Iterable[FoundFile]) -> None:
@@ -138,6 +147,7 @@ class FileStep:
 
     def _draft(self, file: FoundFile, parsed: ParsedDocument, snapshot: Snapshot) -> DocumentDraft:
         assert snapshot.sha256 is not None
+        label = self._state.labels[file.relative]
         return DocumentDraft(
             source=self._state.source,
             path=file.relative,
@@ -146,9 +156,12 @@ class FileStep:
             content_sha256=snapshot.sha256,
             size=snapshot.size,
             modified_ns=snapshot.kept_ns,
-            access=self._state.access[file.relative],
+            access=label.access,
             text=parsed.text,
             pages=parsed.pages,
             passages=self._chunker.drafts(parsed.text, parsed.pages),
             metadata=parsed.metadata,
+            purpose=label.purpose,
+            retention=label.retention,
+            origin=label.origin,
         )

@@ -7,17 +7,19 @@ import json
 import os
 import tomllib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pathspec import GitIgnoreSpec
 
 from policies.errors import UsageError
-from policies.labels import AccessClass
+from policies.labels import ANY_NAMES, AccessClass, Label, LabelNames
 
 FILE_NAME = "labels.toml"
-_RULE_KEYS = frozenset({"glob", "kb", "classification", "groups", "owner"})
+_ALWAYS = frozenset({"glob", "kb", "classification"})
+_WHO = frozenset({"groups", "owner"})
+_RULE_KEYS = _ALWAYS | _WHO | {"purpose", "retention", "sidecars", "posix"}
 _COLLECTION_KEYS = frozenset({"glob", "id", "title", "text", "keep"})
 
 
@@ -32,6 +34,26 @@ class CollectionMapping:
     keep: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class LabelRule:
+    """What one rule says of the files that it labels. `access` is None where groups and owner are those of each file (`posix`);
+    `sidecars` lets a file beside a document narrow its label."""
+
+    glob: str
+    kb: str
+    classification: str
+    access: AccessClass | None
+    purpose: str = ""
+    retention: str = ""
+    sidecars: bool = False
+    posix: bool = False
+
+    @property
+    def label(self) -> Label | None:
+        """The label that the rule gives by itself."""
+        return None if self.access is None else Label(self.access, self.purpose, self.retention)
+
+
 class LabelRules:
     """The rules of one labels.toml: the last `[[rule]]` whose glob matches labels a file; no rule, no label.
 
@@ -39,15 +61,26 @@ class LabelRules:
     root, `hr/**/*.docx` below it.
     """
 
-    def __init__(self, rules: Sequence[tuple[str, AccessClass]], collections: Sequence[tuple[str, CollectionMapping]]) -> None:
-        self._rules = [(GitIgnoreSpec.from_lines([glob]), access) for glob, access in rules]
+    def __init__(
+        self,
+        rules: Sequence[LabelRule],
+        collections: Sequence[tuple[str, CollectionMapping]],
+        levels: Sequence[str],
+        names: LabelNames,
+    ) -> None:
+        self._rules = [(GitIgnoreSpec.from_lines([rule.glob]), rule) for rule in rules]
         self._collections = [(GitIgnoreSpec.from_lines([glob]), mapping) for glob, mapping in collections]
-        form = [[glob, access.id] for glob, access in rules], [[glob, repr(mapping)] for glob, mapping in collections]
-        self.hash = hashlib.sha256(json.dumps(form).encode()).hexdigest()
+        self.levels = tuple(levels)
+        self.names = names
+        form = [[one.glob, repr(replace(one, access=None)), _id(one)] for one in rules]
+        mapped = [[glob, repr(mapping)] for glob, mapping in collections]
+        self.hash = hashlib.sha256(json.dumps([form, mapped]).encode()).hexdigest()
 
     @classmethod
-    def load(cls, path: Path, classifications: Iterable[str]) -> LabelRules:
-        """Reads a file. Raises UsageError naming the file, the rule and the mend for anything that is not understood."""
+    def load(cls, path: Path, classifications: Iterable[str], names: LabelNames = ANY_NAMES) -> LabelRules:
+        """Reads a file that may use these classifications, purposes and retention classes.
+
+        Raises UsageError naming the file, the rule and the mend for anything that is not understood."""
         try:
             said = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -61,22 +94,23 @@ class LabelRules:
         if unknown:
             raise _wrong(path, f"unknown table {sorted(unknown)[0]!r}", "Only [[rule]] and [[collection]] are known.")
         levels = tuple(classifications)
-        rules = [_rule(path, number, one, levels) for number, one in enumerate(_tables(path, said, "rule"), 1)]
+        rules = [_rule(path, number, one, levels, names) for number, one in enumerate(_tables(path, said, "rule"), 1)]
         collections = [_collection(path, number, one) for number, one in enumerate(_tables(path, said, "collection"), 1)]
         if not rules:
             raise _wrong(path, "there is no [[rule]]", "Without one every document would be quarantined.")
-        return cls(rules, collections)
+        return cls(rules, collections, levels, names)
 
     def classes(self) -> list[AccessClass]:
-        """Every access class that a rule can give."""
-        return list(dict.fromkeys(access for _, access in self._rules))
+        """Every access class that a rule gives by itself; what files beside a document and the owners, groups and modes of
+        files make of them is known only when those are looked at."""
+        return list(dict.fromkeys(rule.access for _, rule in self._rules if rule.access is not None))
 
-    def label(self, relative: str) -> AccessClass | None:
-        """The access class of a file by its path relative to the folder, or None where no rule matches."""
+    def rule(self, relative: str) -> LabelRule | None:
+        """The rule for a file by its path relative to the folder, or None where none matches."""
         found = None
-        for spec, access in self._rules:
+        for spec, rule in self._rules:
             if spec.match_file(relative):
-                found = access
+                found = rule
         return found
 
     def collection(self, relative: str) -> CollectionMapping | None:
@@ -128,20 +162,39 @@ def _tables(path: Path, said: dict[str, Any], name: str) -> list[dict[str, Any]]
     return found
 
 
-def _rule(path: Path, number: int, said: dict[str, Any], levels: Sequence[str]) -> tuple[str, AccessClass]:
+def _id(rule: LabelRule) -> str:
+    return "" if rule.access is None else rule.access.id
+
+
+def _rule(path: Path, number: int, said: dict[str, Any], levels: Sequence[str], names: LabelNames) -> LabelRule:
     where = f"[[rule]] number {number}"
-    _check_keys(path, where, said, _RULE_KEYS, _RULE_KEYS)
-    for key in ("glob", "kb", "classification", "owner"):
-        if not isinstance(said[key], str) or not said[key].strip():
+    flags = {key: said.get(key, False) for key in ("sidecars", "posix")}
+    for key, value in flags.items():
+        if not isinstance(value, bool):
+            raise _wrong(path, f"{where}: {key} must be true or false")
+    posix = flags["posix"]
+    if posix and (both := sorted(_WHO & set(said))):
+        raise _wrong(path, f"{where}: posix = true takes {both[0]} from each file", f"Take {both[0]} out of the rule.")
+    _check_keys(path, where, said, _ALWAYS if posix else _ALWAYS | _WHO, _RULE_KEYS)
+    for key in ("glob", "kb", "classification", "owner", "purpose", "retention"):
+        if key in said and (not isinstance(said[key], str) or not said[key].strip()):
             raise _wrong(path, f"{where}: {key} must be a text that is not empty")
+    if said["classification"] not in levels:
+        raise _wrong(path, f"{where}: unknown classification {said['classification']!r}", f"One of: {', '.join(levels)}.")
+    purpose, retention = said.get("purpose", ""), said.get("retention", "")
+    if problem := names.problem(purpose, retention):
+        raise _wrong(path, f"{where}: {problem}")
+    access = None if posix else _access(path, where, said)
+    return LabelRule(said["glob"], said["kb"], said["classification"], access, purpose, retention, **flags)
+
+
+def _access(path: Path, where: str, said: dict[str, Any]) -> AccessClass:
+    if said["owner"].startswith("EDIT"):
+        raise _wrong(path, f"{where}: owner has not been edited", "Name the person or team that answers for the documents.")
     groups = said["groups"]
     if not isinstance(groups, list) or not groups or not all(isinstance(one, str) and one.strip() for one in groups):
         raise _wrong(path, f"{where}: groups must name at least one group", 'groups = ["everyone"] means all people.')
-    if said["classification"] not in levels:
-        raise _wrong(path, f"{where}: unknown classification {said['classification']!r}", f"One of: {', '.join(levels)}.")
-    if said["owner"].startswith("EDIT"):
-        raise _wrong(path, f"{where}: owner has not been edited", "Name the person or team that answers for the documents.")
-    return said["glob"], AccessClass(said["kb"], said["classification"], frozenset(groups), said["owner"])
+    return AccessClass(said["kb"], said["classification"], frozenset(groups), said["owner"])
 
 
 def _collection(path: Path, number: int, said: dict[str, Any]) -> tuple[str, CollectionMapping]:

@@ -6,18 +6,19 @@ import datetime
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from ingest.batching import Batching
 from ingest.collection_step import Chunker, CollectionStep
 from ingest.file_step import FileStep
+from ingest.label_sources import SIDECAR, LabelSources
 from ingest.label_step import LabelStep
 from ingest.labelling import FILE_NAME, LabelRules
 from ingest.parsing.types import Outcome, ParseItem
 from ingest.progress import Progress
-from ingest.refusing import REFUSED, Refusing
+from ingest.refusing import BAD_LABEL, REFUSED, Refusing
 from ingest.removing import Removing
 from ingest.report import RunReport
 from ingest.run_state import RECORD_TYPE, IngestRequest, Listener, Record, RunState
@@ -25,10 +26,10 @@ from ingest.runs import RunStore
 from ingest.sources.folder import FoundFile, resolved_root, walk
 from policies.audit.events import EventTag
 from policies.errors import InhouseError
-from policies.labels import AccessClass
+from policies.labels import AccessClass, LabelNames
 from vectorstore.embedders.interface import Embedder
 from vectorstore.store import Store
-from vectorstore.types import Document
+from vectorstore.types import Act, Document
 
 _ATTEMPTS = 2
 """How often a file is parsed that is written to while it is read."""
@@ -42,7 +43,8 @@ class Parsers(Protocol):
 
 
 class Pipeline:
-    """Carries out runs on one store. One run at a time.
+    """Carries out runs on one store, on behalf of `actor`. One run at a time. `names` are the purposes and retention classes
+    that labels may name, and `permitted` says whether the actor may put documents into an access class.
 
     A change is recorded in the audit log before its commit: a record without its change can be, when the process dies
     between the two, but never a change without its record. A file that was good and can no longer be parsed keeps its
@@ -60,7 +62,10 @@ class Pipeline:
         parsers: Parsers,
         runs: RunStore,
         record: Record,
+        actor: str,
         classifications: Sequence[str],
+        names: LabelNames,
+        permitted: Callable[[AccessClass], bool],
         prune_share: float,
     ) -> None:
         self._store = store
@@ -69,7 +74,10 @@ class Pipeline:
         self._parsers = parsers
         self._runs = runs
         self._record = record
+        self._actor = actor
         self._classifications = classifications
+        self._names = names
+        self._permitted = permitted
         self._prune_share = prune_share
 
     def run(self, request: IngestRequest, listener: Listener, stop: threading.Event) -> RunReport:
@@ -105,8 +113,7 @@ class Pipeline:
 
     def classes_of(self, request: IngestRequest) -> list[AccessClass]:
         """The access classes that the request's labels can give; raises UsageError for labels that cannot be used."""
-        root = resolved_root(request.folder)
-        return LabelRules.load(request.labels or root / FILE_NAME, self._classifications).classes()
+        return self._rules(request, resolved_root(request.folder)).classes()
 
     def classes_there(self, request: IngestRequest) -> set[AccessClass]:
         """The access classes of the documents that the index has from the request's folder: a run may move or replace them."""
@@ -114,11 +121,15 @@ class Pipeline:
 
     def _begin(self, request: IngestRequest) -> RunState:
         root = resolved_root(request.folder)
-        rules = LabelRules.load(request.labels or root / FILE_NAME, self._classifications)
+        rules = self._rules(request, root)
         source = str(root)
         report = RunReport(id="run-" + secrets.token_hex(6), source=source, started=_now(), dry_run=request.dry_run)
+        act = Act(self._actor, f"ingest {report.id}")
         quarantined = {one.path: one for one in self._runs.quarantine(source)}
-        return RunState(request, source, rules, report, self._store.known(source), quarantined)
+        return RunState(request, source, rules, report, self._store.known(source), quarantined, act)
+
+    def _rules(self, request: IngestRequest, root: Path) -> LabelRules:
+        return LabelRules.load(request.labels or root / FILE_NAME, self._classifications, self._names)
 
     def _end(self, report: RunReport) -> None:
         words = ("found", "added", "changed", "unchanged", "relabelled", "removed", "quarantined")
@@ -132,7 +143,8 @@ class Pipeline:
         refusing = Refusing(state, self._runs, self._record)
         removing = Removing(state, self._store, refusing, self._record)
         found = self._find(state, refusing)
-        label_step = LabelStep(state, store=self._store, refusing=refusing, removing=removing, record=self._record)
+        sources = LabelSources(state.rules, Path(state.source), self._permitted)
+        label_step = LabelStep(state, sources, store=self._store, refusing=refusing, removing=removing, record=self._record)
         files = label_step.label(found, stop)
         progress = Progress(listener, state.report, sum(one.size for one in files))
         with Batching(
@@ -164,15 +176,22 @@ class Pipeline:
                 removing.prune(self._prune_share)
 
     def _find(self, state: RunState, refusing: Refusing) -> list[FoundFile]:
-        """The files of the source in the order of the walk; what is no plain file is refused."""
+        """The files of the source in the order of the walk; what is no plain file is
+        refused, and a file that narrows the label of another is none of them."""
         files = []
         root = Path(state.source)
         for one in walk(root, skip=frozenset({FILE_NAME})):
             state.files.add(one.relative)
             if state.request.only is not None and one.relative not in state.request.only:
                 continue
+            if one.relative.endswith(SIDECAR) and (root / one.relative.removesuffix(SIDECAR)).is_file():
+                refusing.release([one.relative])
+                continue
             state.report.found += 1
             state.seen.add(one.relative)
+            if isinstance(one, FoundFile) and one.relative.endswith(SIDECAR):
+                refusing.refuse(one.relative, BAD_LABEL, "there is no file that it would label", one.size, one.modified_ns)
+                continue
             if isinstance(one, FoundFile):
                 files.append(one)
                 continue

@@ -12,6 +12,9 @@ from policies.audit.events import EventTag
 from vectorstore.types import Document
 
 UNLABELLED = "no-label"
+BAD_LABEL = "bad-label"
+LEGAL_HOLD = "legal-hold"
+HELD = "the document is under legal hold, and its text stays as it is"
 BAD_RECORD = "bad-record"
 REFUSED = "not-a-plain-file"
 
@@ -34,11 +37,11 @@ class Refusing:
         self._state.report.refuse(path, str(reason), detail)
         self._keep(Refusal(path, str(reason), detail, size, modified_ns))
 
-    def refuse_line(self, path: str, detail: str, file: FoundFile) -> None:
+    def refuse_line(self, path: str, detail: str, file: FoundFile, reason: str = BAD_RECORD) -> None:
         """A line of a collection goes into quarantine; the file that holds it does not."""
         self._state.report.count_record("quarantined")
-        self._state.report.refusals.append({"path": path, "reason": BAD_RECORD, "detail": detail})
-        self._keep(Refusal(path, BAD_RECORD, detail, file.size, file.modified_ns))
+        self._state.report.refusals.append({"path": path, "reason": reason, "detail": detail})
+        self._keep(Refusal(path, reason, detail, file.size, file.modified_ns))
 
     def refuse_again(self, entry: QuarantineEntry) -> None:
         """A file stays in quarantine, unread."""
@@ -77,4 +80,4 @@ def still_bad(entry: QuarantineEntry, file: FoundFile, document: Document | None
     stat = (file.size, file.modified_ns)
     if (entry.size, entry.modified_ns) != stat or (document is not None and (document.size, document.modified_ns) == stat):
         return False
-    return entry.reason not in (UNLABELLED, REFUSED, ParseReason.CHANGED)
+    return entry.reason not in (UNLABELLED, BAD_LABEL, LEGAL_HOLD, REFUSED, ParseReason.CHANGED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ingest.refusing import Refusing
+from ingest.refusing import LEGAL_HOLD, Refusing
 from ingest.run_state import Record, RunState
 from policies.audit.events import EventTag
 from policies.errors import ConfirmationRequired
@@ -16,7 +16,8 @@ _TOGETHER = 1000
 
 
 class Removing:
-    """The removals of one run: recorded, carried out, counted; a dry run counts alone."""
+    """The removals of one run: recorded, carried out, counted; a dry run counts alone. What is under legal hold stays, is
+    counted as held, and that it was to go is recorded."""
 
     def __init__(self, state: RunState, store: Store, refusing: Refusing, record: Record) -> None:
         self._state = state
@@ -40,7 +41,10 @@ class Removing:
         self._refusing.release([path for path in stale if not (unread and path.startswith(unread))])
 
     def remove(self, documents: Sequence[Document], reason: str) -> None:
-        """Removes documents, many together."""
+        """Removes documents, many together, but for those under legal hold."""
+        held = self._store.held([one.id for one in documents])
+        self._keep([one for one in documents if one.id in held], reason)
+        documents = [one for one in documents if one.id not in held]
         for start in range(0, len(documents), _TOGETHER):
             part = documents[start : start + _TOGETHER]
             if not self._state.request.dry_run:
@@ -49,6 +53,15 @@ class Removing:
             self._state.report.removed += len(part)
             for one in part:
                 self._state.known.pop(one.path, None)
+
+    def _keep(self, held: Sequence[Document], reason: str) -> None:
+        state = self._state
+        if held and not state.request.dry_run:
+            self._record([(EventTag.HOLD_REFUSED, self._payload(one, reason)) for one in held])
+        state.report.held += len(held)
+        state.report.refusals += [
+            {"path": one.path, "reason": LEGAL_HOLD, "detail": f"{reason}, and it is held"} for one in held
+        ]
 
     def _payload(self, document: Document, reason: str) -> dict[str, str | int]:
         return {

@@ -15,7 +15,8 @@ Outcome = Literal["running", "finished", "interrupted", "failed"]
 class RunReport:
     """Counts of one run. Each file found is in exactly one of `added`, `changed`, `unchanged`, `relabelled`,
     `quarantined`, and `collections`, but for those that a run which was stopped or failed did not come to; the lines of
-    collections are counted in `records` in the same words. What is counted as added or changed is in the index."""
+    collections are counted in `records` in the same words. What is counted as added or changed is in the index, and what is
+    counted as held still is: it was to be removed, and is under legal hold."""
 
     id: str
     source: str
@@ -31,6 +32,7 @@ class RunReport:
     quarantined: int = 0
     collections: int = 0
     removed: int = 0
+    held: int = 0
     passages: int = 0
     seconds: float = 0.0
     records: dict[str, int] = field(default_factory=dict)

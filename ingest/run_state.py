@@ -11,8 +11,8 @@ from ingest.labelling import LabelRules
 from ingest.report import RunReport
 from ingest.runs import QuarantineEntry
 from policies.audit.events import EventTag
-from policies.labels import AccessClass
-from vectorstore.types import Document
+from policies.labels import Label
+from vectorstore.types import Act, Document
 
 RECORD_TYPE = "application/x-record"
 """The media type of a document that is one line of a collection."""
@@ -42,9 +42,9 @@ class IngestRequest:
 @dataclass(slots=True)
 class RunState:
     """What one run knows: the index as it was before (`known`, by path, less what the run removed), the quarantine as it
-    was, the label of each file, which documents got another one, and which paths were seen. `files` are the paths of every
-    file there is, those among them that the request leaves out; `incomplete` holds the beginnings of paths below which
-    nothing can be said to be gone."""
+    was, the label of each file, which documents got another one, and which paths were seen. `act` is who runs it and why;
+    `files` are the paths of every file there is, those among them that the request leaves out; `incomplete` holds the
+    beginnings of paths below which nothing can be said to be gone."""
 
     request: IngestRequest
     source: str
@@ -52,7 +52,8 @@ class RunState:
     report: RunReport
     known: dict[str, Document]
     quarantined: dict[str, QuarantineEntry]
-    access: dict[str, AccessClass] = field(default_factory=dict)
+    act: Act
+    labels: dict[str, Label] = field(default_factory=dict)
     relabelled: set[str] = field(default_factory=set)
     seen: set[str] = field(default_factory=set)
     incomplete: set[str] = field(default_factory=set)

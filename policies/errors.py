@@ -19,6 +19,8 @@ InhouseError                        1   500
 ├── ModelUnavailable               14   503   the model server is away, busy, or refuses
 │   └── ModelRefused               14   403   a model that would send text out, or is not permitted
 ├── IdentityUnavailable            15   503   the identity provider is away, or answers what it should not
+├── SourcesChanged                 16   409   what an answer rests on was removed, relabelled or lost while it was given
+├── LegalHold                      17   409   a document is under legal hold, and nothing takes its text away
 ├── ExpectationFailed              18   409   policies decide otherwise than an organisation expects
 └── Interrupted                   130   499   Ctrl-C; what was committed stays
 """
@@ -171,6 +173,22 @@ class IdentityUnavailable(InhouseError):
     exit_code = 15
     http_status = 503
     kind = "identity-unavailable"
+
+
+class SourcesChanged(InhouseError):
+    """What an answer rests on was removed or relabelled, or the person lost the right to it, while it was given: it ends."""
+
+    exit_code = 16
+    http_status = 409
+    kind = "sources-changed"
+
+
+class LegalHold(InhouseError):
+    """A document is under legal hold: it is neither removed nor replaced until the hold is lifted."""
+
+    exit_code = 17
+    http_status = 409
+    kind = "legal-hold"
 
 
 class Interrupted(InhouseError):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import NewType
 
 import rfc8785
@@ -34,8 +37,64 @@ class AccessClass:
         object.__setattr__(self, "id", AccessClassId("ac-" + digest[:32]))
 
 
+class Origin(StrEnum):
+    """What said a label: the folder's rules, a file beside the document, the owner, group and mode of its file, or a person."""
+
+    OVERRIDE = "override"
+    POSIX = "posix"
+    RULES = "rules"
+    SIDECAR = "sidecar"
+
+
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What a rule says of a document. Only `access` decides who may read it."""
+    """What is said of a document, and by what. Only `access` decides who may read it; `purpose` (what it is kept for) and
+    `retention` (the class that says how long) stand beside it, empty where nothing is said. Labels that say the same are
+    equal, whatever said them."""
 
     access: AccessClass
+    purpose: str = ""
+    retention: str = ""
+    origin: Origin = field(default=Origin.RULES, compare=False)
+
+    def as_text(self) -> str:
+        """The label as RFC 8785 JSON: what the catalog's history and the audit log keep."""
+        form = {
+            "kb": self.access.kb,
+            "classification": self.access.classification,
+            "groups": sorted(self.access.groups),
+            "owner": self.access.owner,
+            "purpose": self.purpose,
+            "retention": self.retention,
+            "origin": str(self.origin),
+        }
+        return rfc8785.dumps(form).decode()
+
+    @classmethod
+    def from_text(cls, text: str) -> Label:
+        """Reads what `as_text` wrote."""
+        said = json.loads(text)
+        access = AccessClass(said["kb"], said["classification"], frozenset(said["groups"]), said["owner"])
+        return cls(access, said["purpose"], said["retention"], Origin(said["origin"]))
+
+
+@dataclass(frozen=True, slots=True)
+class LabelNames:
+    """Which purposes and retention classes labels may name; None: any."""
+
+    purposes: Collection[str] | None = None
+    retention_classes: Collection[str] | None = None
+
+    def problem(self, purpose: str, retention: str) -> str | None:
+        """What is wrong with these names, or None; an empty one says nothing and is always good."""
+        for what, name, known in (
+            ("purpose", purpose, self.purposes),
+            ("retention class", retention, self.retention_classes),
+        ):
+            if name and known is not None and name not in known:
+                return f"unknown {what} {name!r}; the settings know {', '.join(known) or 'none'}"
+        return None
+
+
+ANY_NAMES = LabelNames()
+"""The settings name no purposes and no retention classes."""

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from policies.database import open_database, reading, writing
+from policies.database import Changes, open_database, reading, writing
 from policies.errors import AuthenticationRequired, NotFoundError, UsageError
 from policies.identity import LOCAL_OWNER_ID, SYSTEM_ID, Principal, Role
 
@@ -50,12 +50,14 @@ class Person:
 class PeopleStore:
     """People in `people.db`, made or brought to its newest form here.
 
-    Several processes may use the file at once; what one commits the next request of another sees. Raises
+    Several processes may use the file at once; what one commits the next request of another sees, and `changes` tells that
+    something was. Raises
     DataDirectoryError where the file cannot be used, DataDirectoryBusy where another process holds it too long.
     """
 
     def __init__(self, path: Path) -> None:
         self.engine = open_database(path, Path(__file__).parent / "people_migrations")
+        self.changes = Changes(path)
 
     def check_new(self, id: str, name: str, groups: Iterable[str]) -> None:
         """Raises UsageError where `add` would refuse: an id that is taken, reserved or malformed, a name or group that is
@@ -115,6 +117,7 @@ class PeopleStore:
 
     def close(self) -> None:
         """Closes the file."""
+        self.changes.close()
         self.engine.dispose()
 
     def _insert(self, id: str, name: str, groups: frozenset[str], clearance: str, roles: Iterable[Role]) -> Person:

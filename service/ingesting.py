@@ -10,27 +10,32 @@ from ingest.chunking import PassageParser
 from ingest.parsing.pool import ParserPool
 from ingest.parsing.types import ParserLimits
 from ingest.pipeline import Pipeline
+from policies.access.actions import Action
+from policies.access.verdict import Allow
 from policies.audit.acting import acted_by, acting_by
 from policies.audit.events import EventTag
 from policies.errors import UsageError
+from policies.identity import Principal
+from policies.labels import AccessClass
 
 if TYPE_CHECKING:
     from service.wiring import Installation
 
 
 @contextmanager
-def open_pipeline(installation: Installation, actor: str) -> Iterator[Pipeline]:
-    """A pipeline for one run, with its parser processes; raises UsageError while another run is on."""
+def open_pipeline(installation: Installation, principal: Principal) -> Iterator[Pipeline]:
+    """A pipeline for one run on behalf of the principal, with its parser processes; raises UsageError while
+    another run is on."""
     if not installation.ingest_lock.acquire(blocking=False):
         raise UsageError("an ingest run is on already", hint="Wait until it has ended; `inhouse runs` shows it.")
     try:
         settings = installation.settings.ingest
         # Commits have a thread of their own, which knows nothing of whose behalf the run is on.
-        by = acted_by(actor)
+        by = acted_by(principal.id)
 
         def record(events: Sequence[tuple[EventTag, Mapping[str, Any]]]) -> None:
             with acting_by(by):
-                installation.audit.append_all([(tag, actor, payload) for tag, payload in events])
+                installation.audit.append_all([(tag, principal.id, payload) for tag, payload in events])
 
         limits = ParserLimits(
             memory_bytes=settings.memory_mb * 2**20,
@@ -41,6 +46,10 @@ def open_pipeline(installation: Installation, actor: str) -> Iterator[Pipeline]:
         )
         temporary = installation.directory / "tmp"
         temporary.mkdir(mode=0o700, exist_ok=True)
+
+        def permitted(access: AccessClass) -> bool:
+            return isinstance(installation.policies.decide(principal, Action.INGEST, access), Allow)
+
         with ParserPool(limits, settings.parser_workers, temporary) as parsers:
             yield Pipeline(
                 store=installation.store,
@@ -49,7 +58,10 @@ def open_pipeline(installation: Installation, actor: str) -> Iterator[Pipeline]:
                 parsers=parsers,
                 runs=installation.runs,
                 record=record,
+                actor=principal.id,
                 classifications=installation.settings.access.classifications,
+                names=installation.settings.label_names(),
+                permitted=permitted,
                 prune_share=settings.prune_share,
             )
     finally:

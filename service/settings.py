@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError, model_validator
 
 from policies.errors import SettingsError
+from policies.labels import LabelNames
 from service.settings_groups import (
     DEFAULT_RUNTIME,
     AccessSettings,
@@ -18,6 +19,7 @@ from service.settings_groups import (
     AuditSettings,
     EmbeddingSettings,
     IngestSettings,
+    LabelSettings,
     ModelSettings,
     OidcSettings,
     ProxySettings,
@@ -43,6 +45,7 @@ class Settings(SettingsGroup):
     models: ModelSettings = ModelSettings()  # type: ignore[call-arg]
     answer: AnswerSettings = AnswerSettings()  # type: ignore[call-arg]
     access: AccessSettings = AccessSettings()  # type: ignore[call-arg]
+    labels: LabelSettings = LabelSettings()  # type: ignore[call-arg]
     audit: AuditSettings = AuditSettings()  # type: ignore[call-arg]
 
     @model_validator(mode="after")
@@ -54,6 +57,10 @@ class Settings(SettingsGroup):
             if level not in self.access.classifications:
                 raise ValueError(f"oidc.clearances: {level!r} is not among access.classifications")
         return self
+
+    def label_names(self) -> LabelNames:
+        """The purposes and retention classes that labels may name."""
+        return LabelNames(self.labels.purposes, self.labels.retention_classes)
 
     def runtimes(self) -> Mapping[str, RuntimeSettings]:
         """Every runtime by its name, the default one first."""

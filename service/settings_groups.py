@@ -305,6 +305,17 @@ class AccessSettings(SettingsGroup):
         return names
 
 
+class LabelSettings(SettingsGroup):
+    """What labels may say beside who may read: of these names alone, where they are set."""
+
+    purposes: tuple[str, ...] | None = Field(
+        None, description="Purposes that labels may name; any when not set. One that is not among them is refused."
+    )
+    retention_classes: tuple[str, ...] | None = Field(
+        None, description="Retention classes that labels may name; any when not set. One that is not among them is refused."
+    )
+
+
 class AuditSettings(SettingsGroup):
     """What the audit log keeps."""
 

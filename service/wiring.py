@@ -216,12 +216,12 @@ class Installation:
         return made
 
     def answerable(self, principal: Principal) -> AccessScope:
-        """What may be retrieved for the principal and shown to a model."""
+        """What may be retrieved for the principal and shown to a model, now; raises as `current` does."""
         from policies.access.actions import Action
 
-        classes = self.store.access_classes()
-        usable = self.policies.scope(principal, Action.MODEL_USE, classes)
-        return self.policies.scope(principal, Action.RETRIEVE, classes).narrowed_to(usable.classes)
+        classes, now = self.store.access_classes(), self.current(principal)
+        usable = self.policies.scope(now, Action.MODEL_USE, classes)
+        return self.policies.scope(now, Action.RETRIEVE, classes).narrowed_to(usable.classes)
 
     @cached_property
     def engine(self) -> AnswerEngine:
@@ -241,6 +241,7 @@ class Installation:
                 fetch=self.store.fetch,
                 runtime=choose,
                 record=self.audit.append,
+                moment=self.moment,
                 options=AnswerOptions(
                     options.passages,
                     options.sentences,
@@ -255,6 +256,20 @@ class Installation:
         from service.auth.carriers import COMMAND_LINE, Carried
 
         return self.carriers.recognise(Carried(owner=True, as_person=person), COMMAND_LINE).principal
+
+    def current(self, principal: Principal) -> Principal:
+        """The principal with what is left of their rights: none that the person has no longer, and none that the credential did
+        not have. Raises AuthenticationRequired for a person who is disabled, NotFoundError for one who is not there."""
+        person, levels = self.people.principal(principal.id), self.settings.access.classifications
+        clearance = person.clearance
+        if principal.clearance in levels and clearance in levels:
+            clearance = min(principal.clearance, clearance, key=levels.index)
+        groups, roles = principal.groups & person.groups, principal.roles & person.roles
+        return Principal(principal.id, principal.name, groups, clearance, roles)
+
+    def moment(self) -> tuple[int, int]:
+        """Another value after each change of a label, of a document, or of a person and what they hold."""
+        return self.store.moment, self.people.changes.number()
 
     def close(self) -> None:
         """Closes what was opened, and nothing else. Not to be called from within an event loop."""

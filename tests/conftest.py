@@ -225,6 +225,64 @@ def service(indexed: tuple[Path, Path, dict[str, str]]) -> Iterator[Service]:
         yield running
 
 
+@dataclass
+class Workbench:
+    """An installation of a test's own, open in this process: a folder, people, and operations without a command line."""
+
+    installation: Any
+    folder: Path
+
+    def __call__(self, operation: str, **request: Any) -> dict[str, Any]:
+        """Runs one operation as the service would."""
+        from service.operations.run import run_in
+
+        return run_in(self.installation, operation, request, lambda event: None, threading.Event())
+
+    def ingest(self, **more: Any) -> dict[str, Any]:
+        """Ingests the folder; the report."""
+        return dict(self("ingest", folder=str(self.folder), **more)["run"])
+
+    def document(self, path: str) -> dict[str, Any]:
+        """A document of the whole index, by its path."""
+        return next(one for one in self("documents.list")["documents"] if one["path"] == path)
+
+    def events(self, *tags: str) -> list[Any]:
+        """The records of these events, oldest first."""
+        from policies.audit.query import records
+
+        return [one for one in records(self.installation.directory / "audit", newest_first=False) if one.tag in tags]
+
+
+@pytest.fixture
+def workbench(tmp_path: Path) -> Iterator[Callable[..., Workbench]]:
+    """Makes such an installation, with an embedder that starts at once, these settings on top, and the documents of
+    `DOCUMENTS` in its folder, not ingested yet. People: those of `PEOPLE`, and the stewards sam and dirk (of directors)."""
+    from service.settings import load_settings
+    from service.wiring import Installation
+
+    opened: list[Any] = []
+
+    def make(**settings: str) -> Workbench:
+        data, folder = tmp_path / "data", tmp_path / "documents"
+        environment = {"INHOUSE_EMBEDDING__KIND": "hashing", **settings}
+        assert command_line_within(data, "init", **environment).returncode == 0
+        write_folder(folder)
+        installation = Installation(data, load_settings(data, environment=environment))
+        opened.append(installation)
+        bench = Workbench(installation, folder)
+        stewards = {
+            "sam": ("internal", (), ("user", "steward")),
+            "dirk": ("confidential", ("directors",), ("user", "steward")),
+        }
+        for person, (clearance, groups, roles) in {**PEOPLE, **stewards}.items():
+            bench("people.add", id=person, name=person.title(), clearance=clearance, groups=groups, roles=roles)
+        return bench
+
+    yield make
+    for one in opened:
+        one.close()
+
+
 @pytest.fixture(scope="session")
 def strace() -> tuple[str, ...]:
     """The command that writes down the system calls of a process and its children; empty where this machine has no strace

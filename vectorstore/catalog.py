@@ -16,7 +16,7 @@ from policies.database import open_database
 from policies.labels import AccessClass, AccessClassId
 from vectorstore.catalog_rows import IS_LIVE, document_query, parts, passage_query, to_access, to_document, to_passage
 from vectorstore.tables import ACCESS_CLASS, DOCUMENT, PASSAGE, PROPERTY, VERSION
-from vectorstore.types import Document, DocumentId, Page, Passage, PassageId
+from vectorstore.types import Document, DocumentDraft, DocumentId, Page, Passage, PassageId
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +166,14 @@ class Catalog:
             for part in parts(paths):
                 query = document_query().where(DOCUMENT.c.source == source, DOCUMENT.c.path.in_(part))
                 yield from (to_document(row) for row in connection.execute(query))
+
+    def at_places_of(self, drafts: Sequence[DocumentDraft]) -> dict[tuple[str, str], Document]:
+        """The live documents at the places of the drafts, by source and path."""
+        found = {}
+        for source in {draft.source for draft in drafts}:
+            paths = [draft.path for draft in drafts if draft.source == source]
+            found.update({(source, one.path): one for one in self.documents_at(source, paths)})
+        return found
 
     def text(self, document: DocumentId) -> tuple[str, tuple[Page, ...]]:
         """The parsed text and pages of the live version."""

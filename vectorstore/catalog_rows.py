@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from policies.labels import AccessClass, AccessClassId
+from policies.labels import AccessClass, AccessClassId, Label, Origin
 from vectorstore.tables import ACCESS_CLASS, DOCUMENT, PASSAGE, VERSION
 from vectorstore.types import Document, DocumentId, Passage, PassageId
 
@@ -45,7 +45,15 @@ def document_query() -> Any:
     kept = [column for column in VERSION.c if column.name not in {"text", "id"}]
     access = [ACCESS_CLASS.c.kb, ACCESS_CLASS.c.classification, ACCESS_CLASS.c.groups, ACCESS_CLASS.c.owner]
     return (
-        sa.select(DOCUMENT.c.id.label("document_id"), DOCUMENT.c.source, DOCUMENT.c.path, *kept, *access)
+        sa.select(
+            DOCUMENT.c.id.label("document_id"),
+            DOCUMENT.c.source,
+            DOCUMENT.c.path,
+            DOCUMENT.c.ruled,
+            DOCUMENT.c.held,
+            *kept,
+            *access,
+        )
         .join(VERSION, VERSION.c.id == DOCUMENT.c.live_version)
         .join(ACCESS_CLASS, ACCESS_CLASS.c.number == VERSION.c.access_class)
         .where(IS_LIVE)
@@ -89,6 +97,11 @@ def to_document(row: Any) -> Document:
         passages=row.passages,
         created_at=row.created,
         metadata=json.loads(row.metadata),
+        purpose=row.purpose,
+        retention=row.retention,
+        origin=Origin(row.origin),
+        ruled=None if row.ruled is None else Label.from_text(row.ruled),
+        held=row.held,
     )
 
 

@@ -2,57 +2,61 @@
 
 from __future__ import annotations
 
-import itertools
 import secrets
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from policies.access.scope import AccessScope, Scope, UnsafeEverything
-from policies.database import unusable
-from policies.errors import DataDirectoryError, NotFoundError
-from policies.labels import AccessClass, AccessClassId
+from policies.errors import DataDirectoryError, NotFoundError, UsageError
+from policies.labels import AccessClass, AccessClassId, Label
 from vectorstore.catalog import Catalog, Entry
-from vectorstore.catalog_rows import DEAD, LIVE, PENDING
+from vectorstore.catalog_rows import DEAD, PENDING
+from vectorstore.copying import copied
 from vectorstore.dense.chroma import ChromaVectors
 from vectorstore.dense.exact import ExactVectors
 from vectorstore.dense.planner import EXACT_ROWS, DensePlanner
+from vectorstore.disk import disk
+from vectorstore.label_changes import (
+    By,
+    held_among,
+    history,
+    refuse_held,
+    settled,
+    write_commit,
+    write_hold,
+    write_relabelling,
+)
 from vectorstore.lexical.postings import PostingsIndex
+from vectorstore.rebuilding import rebuild_exact, rebuild_words
 from vectorstore.schema import check, stamp
 from vectorstore.types import (
+    NOT_SEEN,
+    OWN_ACT,
+    Act,
     Document,
     DocumentDraft,
     DocumentId,
     IndexFingerprint,
+    LabelChange,
     Page,
     Passage,
-    PassageDraft,
     PassageId,
+    Seen,
+    StoreStatus,
     Vectors,
 )
 from vectorstore.versions import add_pending, flip, purge, retire, touch, undo
 
-_REBUILT = 5_000
-"""Passages whose words are counted at a time when they are counted anew."""
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 Checkpoint = Callable[[str], None]
 """Called between the steps of a change with the step's name; tests end the process there."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoreStatus:
-    """What is there: live documents and passages by knowledge base, whose vectors, and bytes on disk."""
-
-    knowledge_bases: dict[str, dict[str, int]]
-    access_classes: int
-    fingerprint: str
-    bytes: int
 
 
 class Store:
@@ -61,14 +65,16 @@ class Store:
 
     A change is: (1) rows in state pending; (2) entries in the indexes; (3) one transaction that makes the new version
     live and the old one dead; (4) dead entries leave the indexes. Reads see only what is live, so a crash anywhere shows
-    the old state or the new one. `open` undoes what was pending and finishes what was dead.
+    the old state or the new one. `open` undoes what was pending and finishes what was dead. `moment` is another number after
+    each change of what is live or of who may read it, before the call that made it returns.
     """
 
     def __init__(self, directory: Path, fingerprint: IndexFingerprint, checkpoint: Checkpoint, exact_rows: int) -> None:
         self._directory = directory
         self._checkpoint = checkpoint
         self._write = threading.Lock()
-        with _disk(directory):
+        self.moment = 0
+        with disk(directory):
             self.catalog = Catalog(directory / "catalog.db")
             check(self.catalog, fingerprint, directory)
             self.fingerprint = fingerprint
@@ -82,7 +88,7 @@ class Store:
     @classmethod
     def create(cls, directory: Path, fingerprint: IndexFingerprint) -> None:
         """Makes the catalog and stamps it; does nothing where the same stamp is there. Raises IndexMismatch for another."""
-        with _disk(directory):
+        with disk(directory):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             catalog = Catalog(directory / "catalog.db")
             stamp(catalog, fingerprint, directory)
@@ -103,35 +109,89 @@ class Store:
             raise DataDirectoryError(f"there is no index in {directory}", hint="Make one: inhouse init")
         return cls(directory, fingerprint, checkpoint, exact_rows)
 
-    def commit(self, batch: Sequence[tuple[DocumentDraft, Vectors]]) -> list[Document]:
+    def commit(self, batch: Sequence[tuple[DocumentDraft, Vectors]], act: Act = OWN_ACT) -> list[Document]:
         """Puts documents in, each replacing its former version, all in one change. A draft's vectors have one row for each
-        of its passages, in order. Returns the documents in the same order."""
+        of its passages, in order. Returns the documents in the same order; one that a person gave a label keeps that,
+        whatever its draft says. Raises LegalHold, and changes nothing, where one is there and held."""
         for draft, vectors in batch:
             if vectors.shape != (len(draft.passages), self.fingerprint.dimension):
                 raise ValueError(f"{draft.path}: vectors of shape {vectors.shape} for {len(draft.passages)} passages")
-        with self._write, _disk(self._directory):
-            return self._commit(batch, keep_number=False)
+        drafts = [draft for draft, _ in batch]
+        with self._write, disk(self._directory):
+            before = self.catalog.at_places_of(drafts)
+            refuse_held([one.path for one in before.values() if one.held])
+            with self.catalog.reading() as connection:
+                holding = settled(connection, drafts)
+            changed = [(draft, vectors) for draft, (_, vectors) in zip(holding, batch, strict=True)]
+            self._commit(changed, lambda connection: write_commit(connection, drafts, before, act), keep_number=False)
+            now = self.catalog.at_places_of(drafts)
+            return [now[draft.source, draft.path] for draft in drafts]
 
-    def relabel(self, changes: Sequence[tuple[DocumentId, AccessClass]]) -> None:
-        """Moves documents to other access classes in one change; their vectors are copied, nothing is embedded. From the
-        return on no read finds them under the old label. Raises NotFoundError for a document that is not there."""
-        with self._write, _disk(self._directory):
-            batch = [self._copy(document, access) for document, access in changes]
-            self._commit(batch, keep_number=True)
+    def labels_for(self, drafts: Sequence[DocumentDraft]) -> list[Label]:
+        """The label that each of the drafts would have after a commit: a person's instead of its own where there is one."""
+        with self.catalog.reading() as connection:
+            return [draft.label for draft in settled(connection, drafts)]
 
-    def remove(self, documents: Sequence[DocumentId]) -> int:
-        """Takes documents out; returns how many were there."""
-        with self._write, _disk(self._directory):
+    def relabel(
+        self,
+        changes: Sequence[tuple[DocumentId, Label | None]],
+        act: Act = OWN_ACT,
+        *,
+        by: By = By.SOURCE,
+        seen: Seen = NOT_SEEN,
+    ) -> None:
+        """Says something else of documents, all in one change; vectors are copied, nothing is embedded. From the return on no
+        read finds them under the old label. What a source says (None: nothing any more) is kept beside a person's label and
+        holds when that is cleared. Raises NotFoundError for a document that is not there, or is no longer in the class in which
+        it was `seen`: the right to change it was decided on that."""
+        with self._write, disk(self._directory):
+            self._relabel([(self._found(document, seen), label) for document, label in changes], by, act)
+
+    def clear_overrides(self, documents: Sequence[DocumentId], act: Act, *, seen: Seen = NOT_SEEN) -> None:
+        """Gives documents back the label of their source, all in one change; those without a label of their own stay as they
+        are. Raises NotFoundError, and UsageError where the source says nothing of one."""
+        with self._write, disk(self._directory):
+            found = [one for one in (self._found(document, seen) for document in documents) if one.overridden]
+            for one in found:
+                if one.ruled is None:
+                    raise UsageError(f"no rule labels {one.path}", hint="Give it another label, or remove it.")
+            self._relabel([(one, one.ruled) for one in found], By.CLEARING, act)
+
+    def hold(self, documents: Sequence[DocumentId], held: bool, act: Act, *, seen: Seen = NOT_SEEN) -> None:
+        """Puts documents under legal hold, or lifts it. Raises NotFoundError."""
+        with self._write, disk(self._directory):
+            found = [self._found(document, seen) for document in documents]
             with self.catalog.writing() as connection:
+                write_hold(connection, found, held, act)
+
+    def held(self, documents: Sequence[DocumentId]) -> frozenset[DocumentId]:
+        """Those of the documents that are under legal hold."""
+        with self.catalog.reading() as connection:
+            return frozenset(held_among(connection, documents))
+
+    def label_changes(self, scope: Scope, document: DocumentId) -> list[LabelChange]:
+        """What was said of a document when and by whom, oldest first; raises NotFoundError as `document` does."""
+        self.document(scope, document)
+        with self.catalog.reading() as connection:
+            return history(connection, document)
+
+    def remove(self, documents: Sequence[DocumentId], *, seen: Seen = NOT_SEEN) -> int:
+        """Takes documents out; returns how many were there. Raises LegalHold, and takes none, where one is held."""
+        with self._write, disk(self._directory):
+            for document in seen:
+                self._found(document, seen)
+            with self.catalog.writing() as connection:
+                refuse_held(list(held_among(connection, documents).values()))
                 count = retire(connection, documents)
                 self._new_generation(connection)
+            self.moment += 1
             self._checkpoint("retired")
             self._clean()
             return count
 
     def touch(self, stats: Sequence[tuple[DocumentId, int, int]]) -> None:
         """Keeps (size, modified_ns) of files whose bytes did not change."""
-        with self._write, _disk(self._directory), self.catalog.writing() as connection:
+        with self._write, disk(self._directory), self.catalog.writing() as connection:
             touch(connection, stats)
 
     def known(self, source: str) -> dict[str, Document]:
@@ -167,7 +227,7 @@ class Store:
         """One document; raises the same NotFoundError for an absent and for a forbidden one."""
         found = self.catalog.documents(_ids(scope), ids=[document])
         if not found:
-            raise NotFoundError(f"there is no document {document}", hint="`inhouse documents list` shows what there is.")
+            raise _absent(document)
         return found[0]
 
     def document_text(self, scope: Scope, document: DocumentId) -> tuple[str, tuple[Page, ...]]:
@@ -210,14 +270,28 @@ class Store:
 
     def close(self) -> None:
         """Saves what was derived and lets go of the files."""
-        with self._write, _disk(self._directory):
+        with self._write, disk(self._directory):
             generation = self.catalog.properties()["generation"]
             self.exact.save(self._directory / "dense", generation)
             self.lexical.save(self._directory / "words", generation)
             self.vectors.close()
             self.catalog.close()
 
-    def _commit(self, batch: Sequence[tuple[DocumentDraft, Vectors]], *, keep_number: bool) -> list[Document]:
+    def _relabel(self, changes: Sequence[tuple[Document, Label | None]], by: By, act: Act) -> None:
+        batch = []
+        for document, label in changes:
+            holds = by is not By.SOURCE or not document.overridden
+            if label is not None and holds and label.access != document.access:
+                batch.append(copied(self.catalog, self.vectors, document, label, self.fingerprint.dimension))
+        self._commit(batch, lambda connection: write_relabelling(connection, changes, by, act), keep_number=True)
+
+    def _commit(
+        self,
+        batch: Sequence[tuple[DocumentDraft, Vectors]],
+        write_labels: Callable[[Connection], None],
+        *,
+        keep_number: bool,
+    ) -> None:
         versions: list[int] = []
         with self.catalog.writing() as connection:
             vectors_of: dict[PassageId, Any] = {}
@@ -229,18 +303,18 @@ class Store:
         self._index(list(self.catalog.entries([PENDING], versions=versions)), vectors_of)
         with self.catalog.writing() as connection:
             flip(connection, versions)
+            write_labels(connection)
             self._new_generation(connection)
-        self._checkpoint("flipped")
         self._refresh_classes()
+        self.moment += 1
+        self._checkpoint("flipped")
         self._clean()
-        by_place = {(one.source, one.path): one for one in self._committed(batch)}
-        return [by_place[draft.source, draft.path] for draft, _ in batch]
 
-    def _committed(self, batch: Sequence[tuple[DocumentDraft, Vectors]]) -> Iterator[Document]:
-        wanted = {(draft.source, draft.path) for draft, _ in batch}
-        for source in {source for source, _ in wanted}:
-            paths = [path for one, path in wanted if one == source]
-            yield from self.catalog.documents_at(source, paths)
+    def _found(self, document: DocumentId, seen: Seen) -> Document:
+        found = self.document(UnsafeEverything("a change of label is decided before it reaches the store"), document)
+        if found.access != seen.get(document, found.access):
+            raise _absent(document)
+        return found
 
     def _index(self, entries: Sequence[Entry], vectors_of: dict[PassageId, Any]) -> None:
         for kb in sorted({entry.kb for entry in entries}):
@@ -273,55 +347,20 @@ class Store:
         self.lexical.delete(ids)
         self.lexical.commit()
 
-    def _copy(self, document: DocumentId, access: AccessClass) -> tuple[DocumentDraft, Vectors]:
-        found = self.document(UnsafeEverything("a change of label is decided before it reaches the store"), document)
-        text, pages = self.catalog.text(document)
-        passages = self.catalog.passages_of(document)
-        kept = self.vectors.get(found.access.kb, [one.id for one in passages])
-        draft = DocumentDraft(
-            source=found.source,
-            path=found.path,
-            title=found.title,
-            media_type=found.media_type,
-            content_sha256=found.content_sha256,
-            size=found.size,
-            modified_ns=found.modified_ns,
-            access=access,
-            text=text,
-            pages=pages,
-            passages=tuple(PassageDraft(one.start, one.end, one.text, one.page, one.heading) for one in passages),
-            metadata=found.metadata,
-        )
-        vectors = [kept[one.id] for one in passages]
-        return draft, np.stack(vectors) if vectors else np.empty((0, self.fingerprint.dimension), np.float32)
-
     def _recover(self) -> None:
         generation = self.catalog.properties()["generation"]
         if not self.lexical.load(self._directory / "words", generation):
-            self._rebuild_words()
+            shutil.rmtree(self._directory / "words", ignore_errors=True)
+            rebuild_words(self.catalog, self.lexical)
         if not self.exact.load(self._directory / "dense", generation):
-            self._rebuild_exact()
+            shutil.rmtree(self._directory / "dense", ignore_errors=True)
+            rebuild_exact(self.catalog, self.vectors, self.exact, self._bases(None))
         pending = self.catalog.versions_in(PENDING)
         if pending:
             self._drop(list(self.catalog.entries([PENDING])))
             with self.catalog.writing() as connection:
                 undo(connection, pending)
         self._clean()
-
-    def _rebuild_words(self) -> None:
-        shutil.rmtree(self._directory / "words", ignore_errors=True)
-        entries = self.catalog.entries([LIVE, DEAD])
-        while some := list(itertools.islice(entries, _REBUILT)):
-            self.lexical.add([(entry.id, entry.class_number, entry.text) for entry in some])
-            self.lexical.commit()
-
-    def _rebuild_exact(self) -> None:
-        shutil.rmtree(self._directory / "dense", ignore_errors=True)
-        number_of = {entry.id: entry.class_number for entry in self.catalog.entries([LIVE, DEAD])}
-        for kb in self._bases(None):
-            for ids, vectors in self.vectors.all(kb):
-                kept = [row for row, one in enumerate(ids) if one in number_of]
-                self.exact.add([ids[row] for row in kept], [number_of[ids[row]] for row in kept], vectors[kept])
 
     def _bases(self, classes: frozenset[int] | None) -> list[str]:
         return sorted({access.kb for number, access in self._classes.items() if classes is None or number in classes})
@@ -334,21 +373,12 @@ class Store:
         self.catalog.set_property(connection, "generation", secrets.token_hex(8))
 
 
+def _absent(document: DocumentId) -> NotFoundError:
+    return NotFoundError(f"there is no document {document}", hint="`inhouse documents list` shows what there is.")
+
+
 def _ids(scope: Scope) -> frozenset[AccessClassId] | None:
     if isinstance(scope, AccessScope):
         return scope.classes
     assert isinstance(scope, UnsafeEverything)
     return None
-
-
-@contextmanager
-def _disk(directory: Path) -> Iterator[None]:
-    """Turns what the disk or a library says of it into the product's own error."""
-    from sqlalchemy.exc import OperationalError
-
-    try:
-        yield
-    except OperationalError as error:
-        raise unusable(directory / "catalog.db", error.orig or error) from None
-    except OSError as error:
-        raise unusable(directory, error) from None

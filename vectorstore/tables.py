@@ -24,6 +24,9 @@ DOCUMENT = sa.Table(
     sa.Column("source", sa.Text),
     sa.Column("path", sa.Text),
     sa.Column("live_version", sa.Integer),
+    sa.Column("override", sa.Text),
+    sa.Column("ruled", sa.Text),
+    sa.Column("held", sa.Boolean),
 )
 VERSION = sa.Table(
     "version",
@@ -43,6 +46,9 @@ VERSION = sa.Table(
     sa.Column("metadata", sa.Text),
     sa.Column("created", sa.Text),
     sa.Column("passages", sa.Integer),
+    sa.Column("purpose", sa.Text),
+    sa.Column("retention", sa.Text),
+    sa.Column("origin", sa.Text),
 )
 PASSAGE = sa.Table(
     "passage",
@@ -55,4 +61,16 @@ PASSAGE = sa.Table(
     sa.Column("heading", sa.Text),
     sa.Column("text", sa.Text),
     sa.Column("content_sha256", sa.Text),
+)
+LABEL_CHANGE = sa.Table(
+    "label_change",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("document", sa.Text),
+    sa.Column("at", sa.Text),
+    sa.Column("actor", sa.Text),
+    sa.Column("kind", sa.Text),
+    sa.Column("old", sa.Text),
+    sa.Column("new", sa.Text),
+    sa.Column("reason", sa.Text),
 )

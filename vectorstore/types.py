@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NewType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.labels import AccessClass, AccessClassId
+from policies.identity import SYSTEM_ID
+from policies.labels import AccessClass, AccessClassId, Label, Origin
 
 DocumentId = NewType("DocumentId", str)
 PassageId = NewType("PassageId", int)
@@ -47,7 +49,8 @@ class DocumentDraft:
 
     `source` names where it came from and `path` its place there (for a line of a collection: file path + '#' + id);
     the pair identifies the document: a commit with a known pair makes a new version of it. `content_sha256` is over the
-    source's bytes (for a line of a collection: over that line's). `size` and `modified_ns` are the file's stat.
+    source's bytes (for a line of a collection: over that line's). `size` and `modified_ns` are the file's stat. `access`,
+    `purpose`, `retention` and `origin` are the label that the source gives it.
     """
 
     source: str
@@ -62,11 +65,20 @@ class DocumentDraft:
     pages: tuple[Page, ...]
     passages: tuple[PassageDraft, ...]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    purpose: str = ""
+    retention: str = ""
+    origin: Origin = Origin.RULES
+
+    @property
+    def label(self) -> Label:
+        """What the source says of it."""
+        return Label(self.access, self.purpose, self.retention, self.origin)
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The live version of a document, without its text."""
+    """The live version of a document, without its text. Where a person gave it a label of its own, `ruled` is what its source
+    says instead, None where that says nothing; `held` that it is under legal hold."""
 
     id: DocumentId
     source: str
@@ -82,6 +94,47 @@ class Document:
     passages: int
     created_at: str
     metadata: Mapping[str, str]
+    purpose: str = ""
+    retention: str = ""
+    origin: Origin = Origin.RULES
+    ruled: Label | None = None
+    held: bool = False
+
+    @property
+    def label(self) -> Label:
+        """What is said of it."""
+        return Label(self.access, self.purpose, self.retention, self.origin)
+
+    @property
+    def overridden(self) -> bool:
+        """Whether a person gave it a label of its own."""
+        return self.origin is Origin.OVERRIDE
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Who changes something and why, as the history of labels keeps it."""
+
+    actor: str
+    reason: str
+
+
+OWN_ACT = Act(SYSTEM_ID, "")
+"""What no person did."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelChange:
+    """One change of what is said of a document: `kind` is a word of `ChangeKind`, `old` is None for a new document, `at` is
+    ISO 8601 in UTC."""
+
+    number: int
+    at: str
+    actor: str
+    kind: str
+    old: Label | None
+    new: Label
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +192,19 @@ class SearchResult:
     hits: Sequence[Hit]
     candidates: int
     weights: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """What is there: live documents and passages by knowledge base, whose vectors, and bytes on disk."""
+
+    knowledge_bases: dict[str, dict[str, int]]
+    access_classes: int
+    fingerprint: str
+    bytes: int
+
+
+Seen = Mapping[DocumentId, AccessClass]
+"""The access classes in which documents were when it was decided that they may be changed."""
+
+NOT_SEEN: Seen = MappingProxyType({})

@@ -43,6 +43,9 @@ def add_pending(connection: Connection, draft: DocumentDraft, *, keep_number: bo
         "metadata": json.dumps(dict(draft.metadata)),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "passages": len(draft.passages),
+        "purpose": draft.purpose,
+        "retention": draft.retention,
+        "origin": draft.origin,
     }
     version = row_id(connection.execute(VERSION.insert().values(values)))
     first = int(connection.execute(sa.select(sa.func.max(PASSAGE.c.id))).scalar() or 0)
@@ -130,5 +133,5 @@ def _document_id(connection: Connection, source: str, path: str) -> DocumentId:
     if found is not None:
         return DocumentId(found)
     identifier = "doc-" + secrets.token_hex(8)
-    connection.execute(DOCUMENT.insert().values(id=identifier, source=source, path=path, live_version=None))
+    connection.execute(DOCUMENT.insert().values(id=identifier, source=source, path=path, live_version=None, held=False))
     return DocumentId(identifier)

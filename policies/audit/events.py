@@ -36,6 +36,9 @@ class EventTag(StrEnum):
     FEEDBACK_DONE = "feedback:done"
     FEEDBACK_GIVEN = "feedback:given"
     FEEDBACK_READ = "feedback:read"
+    HOLD_LIFTED = "hold:lifted"
+    HOLD_REFUSED = "hold:refused"
+    HOLD_SET = "hold:set"
     INGEST_FINISHED = "ingest:run:finished"
     INGEST_STARTED = "ingest:run:started"
     KEY_CREATED = "key:created"
@@ -86,6 +89,9 @@ PAYLOADS: Mapping[EventTag, type] = types.MappingProxyType(
         EventTag.FEEDBACK_DONE: payloads.FeedbackDone,
         EventTag.FEEDBACK_GIVEN: payloads.FeedbackGiven,
         EventTag.FEEDBACK_READ: payloads.FeedbackRead,
+        EventTag.HOLD_LIFTED: payloads.HoldChanged,
+        EventTag.HOLD_REFUSED: payloads.HoldRefused,
+        EventTag.HOLD_SET: payloads.HoldChanged,
         EventTag.INGEST_FINISHED: payloads.IngestFinished,
         EventTag.INGEST_STARTED: payloads.IngestStarted,
         EventTag.KEY_CREATED: payloads.KeyCreated,

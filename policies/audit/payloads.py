@@ -90,11 +90,25 @@ class DataInitialised(TypedDict):
     policy: str
 
 
-DocumentWritten = TypedDict("DocumentWritten", {"run": str, "path": str, "sha256": str, "class": str})
-"""A document's new content: its path, SHA-256 of its bytes, and the access class that its label gives."""
+DocumentWritten = TypedDict(
+    "DocumentWritten", {"run": str, "path": str, "sha256": str, "class": str, "label": NotRequired[str]}
+)
+"""A document's new content: its path, SHA-256 of its bytes, its label as JSON, and the access class that this gives."""
 
-DocumentRelabelled = TypedDict("DocumentRelabelled", {"run": str, "document": str, "path": str, "class": str})
-"""A document changed its access class and nothing else."""
+DocumentRelabelled = TypedDict(
+    "DocumentRelabelled",
+    {
+        "run": str,
+        "document": str,
+        "path": str,
+        "class": str,
+        "old": NotRequired[str],
+        "new": NotRequired[str],
+        "reason": NotRequired[str],
+    },
+)
+"""A document got another label: the old and the new one as JSON, the access class that the new one gives, and why. `run` names
+the ingest, or the one change that gave it to several documents."""
 
 
 class DocumentDownloaded(TypedDict):
@@ -154,6 +168,25 @@ class FeedbackGiven(TypedDict):
     feedback: str
     question: str
     verdict: str
+
+
+class HoldChanged(TypedDict):
+    """A document was put under legal hold, or the hold was lifted, and why."""
+
+    document: str
+    path: str
+    reason: str
+
+
+class HoldRefused(TypedDict):
+    """A document was to be removed, and is under legal hold: it stayed. `reason` says why it was to go, `run` is there where
+    an ingest would have removed it."""
+
+    run: NotRequired[str]
+    document: str
+    version: int
+    path: str
+    reason: str
 
 
 class IngestStarted(TypedDict):
@@ -308,7 +341,8 @@ class QuestionFailed(TypedDict):
 
 class QuestionRefused(TypedDict):
     """The documents that this person may read do not answer; `reason` says how that was seen. `documents` and `paths` are
-    those that were named as the nearest."""
+    those that were named as the nearest; of an answer that was cut off because it may no longer be given, those that it had
+    cited by then."""
 
     question: str
     reason: str

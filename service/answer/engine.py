@@ -14,24 +14,23 @@ import anyio
 from policies.access.scope import AccessScope
 from policies.audit.events import EventTag
 from policies.audit.records import Record
-from policies.errors import InhouseError
+from policies.errors import SourcesChanged
 from policies.identity import Principal
 from service.answer.abstain import Refuse, judge
 from service.answer.citations import Citations
 from service.answer.conversation import standalone
 from service.answer.prompts import REFUSAL
+from service.answer.standing import Fetch, Moment, Permit, Standing
 from service.answer.types import Answer, AnswerEvent, Delta, Done, Nearest
 from service.runtimes.interface import AnswerRequest, End, ModelCard, Quote, Runtime, Source, Text, Turn
 from vectorstore.search import Search
-from vectorstore.types import DocumentId, Hit, Passage, PassageId, SearchResult
+from vectorstore.types import DocumentId, Hit, Passage, SearchResult
 
-Permit = Callable[[Principal], AccessScope]
 Recorder = Callable[[EventTag, str, Mapping[str, Any]], Record]
 Choose = Callable[[str | None, Sequence[str], str | None], tuple[Runtime, bool]]
 """Which runtime answers from text of these classifications, asked of one knowledge base or of all, where the person chose the
 named one or none; and whether that is as they chose."""
 
-Fetch = Callable[[Sequence[PassageId], AccessScope], dict[PassageId, Passage]]
 _NEAREST = 3
 
 
@@ -94,6 +93,7 @@ class AnswerEngine:
         runtime: Runtime | Choose,
         record: Recorder,
         options: AnswerOptions,
+        moment: Moment = object,
     ) -> None:
         self._permit = permit
         self._search = search
@@ -101,6 +101,7 @@ class AnswerEngine:
         self._choose: Choose = runtime if callable(runtime) else lambda kb, names, wanted: (runtime, True)
         self._record = record
         self._options = options
+        self._moment = moment
 
     async def answer(
         self,
@@ -114,7 +115,9 @@ class AnswerEngine:
     ) -> AsyncGenerator[AnswerEvent]:
         """Streams an answer, Done last, by the runtime that is wanted if that may be sent what was found and what the history
         rests on. Raises AuditUnavailable before the first piece where it cannot be recorded, and what the runtime raises;
-        closing the stream cancels the model and is recorded too."""
+        closing the stream cancels the model and is recorded too. Raises SourcesChanged, which is recorded as a refusal, once
+        what it rests on may no longer be read: no piece leaves after that."""
+        standing = await anyio.to_thread.run_sync(self._standing, principal)
         scope = await anyio.to_thread.run_sync(self._permit, principal)
         count = limit or self._options.passages
         about = await anyio.to_thread.run_sync(standalone, question, history)
@@ -130,13 +133,16 @@ class AnswerEngine:
         verdict = judge(about, found.hits, self._options.threshold)
         if isinstance(verdict, Refuse):
             answer = await self._refusal(principal, asked, found, card, verdict.reason)
+            await _require(standing, [hit.passage for hit in found.hits])
             yield Delta(answer.answer)
             yield Done(replace(answer, instead_of=instead_of))
             return
         reply = _Reply(Citations(request.sources, mark=self._options.mark_unsupported), _nearest(found.hits))
-        async with aclosing(self._spoken(runtime, request, scope, principal, asked, reply)) as deltas:
+        async with aclosing(self._spoken(runtime, request, standing, principal, asked, reply)) as deltas:
             async for delta in deltas:
                 yield delta
+        # Writing the record took its time, and what comes now quotes the sources once more.
+        await _require(standing, [hit.passage for hit in found.hits])
         if reply.refused and not reply.text:
             yield Delta(REFUSAL)
         left_out = len(found.hits) - len(request.sources)
@@ -146,25 +152,35 @@ class AnswerEngine:
         self,
         runtime: Runtime,
         request: AnswerRequest,
-        scope: AccessScope,
+        standing: Standing,
         principal: Principal,
         asked: Record,
         reply: _Reply,
     ) -> AsyncGenerator[Delta]:
         """What the runtime says, each piece held against its sources; however it ends, the log says how."""
+        passages = [source.passage for source in request.sources]
         try:
             async with aclosing(runtime.stream(request)) as pieces:  # type: ignore[type-var]
                 async for piece in pieces:
-                    await anyio.to_thread.run_sync(self._still_permitted, request.sources, scope, principal)
+                    text = ""
                     if isinstance(piece, End):
                         reply.end = piece
-                    elif text := await self._shown(piece, reply.citations, first=not reply.text):
+                    else:
+                        text = await self._shown(piece, reply.citations, first=not reply.text)
+                    # The last thing before it leaves, and of what does not leave too: a model need not speak to nobody.
+                    await _require(standing, passages)
+                    if text:
                         reply.text += text
                         yield Delta(text)
-            if rest := await anyio.to_thread.run_sync(reply.citations.rest):
+            rest = await anyio.to_thread.run_sync(reply.citations.rest)
+            await _require(standing, passages)
+            if rest:
                 reply.text += rest
                 yield Delta(rest)
             reply.tag, reply.payload = self._outcome(asked, reply)
+        except SourcesChanged:
+            reply.tag, reply.payload = EventTag.QUESTION_REFUSED, _cut(asked, reply)
+            raise
         except Exception as error:
             # Whatever it is: what is left over here is a listener who went away, and the log must tell the two apart.
             reply.tag, reply.payload = EventTag.QUESTION_FAILED, {"question": asked.id, "error": type(error).__name__}
@@ -203,12 +219,8 @@ class AnswerEngine:
         await self._recorded(EventTag.QUESTION_REFUSED, principal, _refused(asked, reason, nearest))
         return Answer(REFUSAL, True, (), card.name, 0, asked.id, card.runtime, len(found.hits), nearest)
 
-    def _still_permitted(self, sources: Sequence[Source], scope: AccessScope, principal: Principal) -> None:
-        """Raises where a source was removed or relabelled since it was found: its text must not leave any more."""
-        now = self._permit(principal)
-        there = self._fetch([source.passage.id for source in sources], now)
-        if len(there) < len(sources):
-            raise InhouseError("a source of this answer has changed meanwhile", hint="Ask again.")
+    def _standing(self, principal: Principal) -> Standing:
+        return Standing(principal, permit=self._permit, fetch=self._fetch, moment=self._moment)
 
     @staticmethod
     async def _shown(piece: Text | Quote, citations: Citations, *, first: bool) -> str:
@@ -248,3 +260,16 @@ def _refused(question: Record, reason: str, nearest: Sequence[Nearest]) -> dict[
     """What the log says of a refusal: the documents that it names, too."""
     named = {"documents": [one.document for one in nearest], "paths": [one.path for one in nearest]}
     return {"question": question.id, "reason": reason, **named}
+
+
+def _cut(question: Record, reply: _Reply) -> dict[str, Any]:
+    """What the log says of an answer that was cut off: what it had shown until then, too."""
+    shown = reply.citations.all()
+    documents, paths = (list(dict.fromkeys(one)) for one in ([one.document for one in shown], [one.path for one in shown]))
+    reason = "what it rests on may no longer be read"
+    return {"question": question.id, "reason": reason, "documents": documents, "paths": paths}
+
+
+async def _require(standing: Standing, passages: Sequence[Passage]) -> None:
+    """`Standing.require`, on a thread: it reads from the disk where something has changed."""
+    await anyio.to_thread.run_sync(standing.require, [one.id for one in passages])

@@ -58,6 +58,9 @@ def ingest(
         if report["outcome"] == "interrupted":
             raise Interrupted("stopped; what was committed is kept", hint="Run the same command again to go on.")
     quarantined = sum(report["quarantined"] + report["records"].get("quarantined", 0) for report in reports)
+    held = sum(report["held"] for report in reports)
+    if held and not quarantined:
+        raise PartialFailure(f"{held} to be removed are under legal hold and were kept", hint="inhouse documents labels ID")
     if quarantined:
         raise PartialFailure(f"{quarantined} in quarantine", hint="inhouse quarantine list")
 
@@ -76,7 +79,7 @@ def show_report(report: Mapping[str, Any]) -> None:
     for one in report["notes"]:
         say(f"  note: {one}")
     for one in report["refusals"]:
-        say(f"  quarantined: {one['path']}: {one['reason']} ({one['detail']})")
+        say(f"  {'kept' if one['reason'] == 'legal-hold' else 'quarantined'}: {one['path']}: {one['reason']} ({one['detail']})")
 
 
 def described(progress: Mapping[str, Any]) -> str:

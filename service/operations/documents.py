@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from policies.access.actions import Action
 from policies.access.scope import AccessScope
+from policies.access.verdict import Allow
 from policies.audit.events import EventTag
 from policies.errors import AccessDenied
 from policies.identity import Principal
+from policies.labels import AccessClass
 from service.operations.registry import Emit, Operation, Result
 from service.wiring import Installation
-from vectorstore.types import Document, DocumentId
+from vectorstore.types import Document, DocumentId, Hit
 
 
 class ListDocuments(BaseModel):
@@ -46,9 +48,54 @@ class RemoveDocuments(BaseModel):
     as_person: str | None = None
 
 
+class LastLook:
+    """Whether what a request was begun with still holds: made before anything is decided, and asked once more right before text
+    leaves. While nothing has changed meanwhile it looks nothing up."""
+
+    def __init__(self, installation: Installation, principal: Principal) -> None:
+        self._installation = installation
+        self._principal = principal
+        self._since = installation.moment()
+
+    def require(self, action: Action, document: DocumentId) -> None:
+        """Raises NotFoundError, the same as for absent ones, for a document that was removed or relabelled meanwhile, or
+        to which the principal lost the right; AuthenticationRequired where they were disabled."""
+        if self.unchanged():
+            return
+        self._installation.store.document(self.scope(action), document)
+
+    def left_of(self, hits: Sequence[Hit]) -> Sequence[Hit]:
+        """Those of the hits that may still be retrieved."""
+        if self.unchanged():
+            return hits
+        there = self._installation.store.fetch([hit.passage.id for hit in hits], self.scope(Action.RETRIEVE))
+        return [hit for hit in hits if hit.passage.id in there]
+
+    def unchanged(self) -> bool:
+        """Whether no label, no document and no person has changed."""
+        return self._installation.moment() == self._since
+
+    def scope(self, action: Action) -> AccessScope:
+        """The access classes on which the principal may do `action` now."""
+        return scope_for(self._installation, self._installation.current(self._principal), action)
+
+
 def scope_for(installation: Installation, principal: Principal, action: Action) -> AccessScope:
     """The access classes on which the principal may do `action`."""
     return installation.policies.scope(principal, action, installation.store.access_classes())
+
+
+def listed(installation: Installation, principal: Principal) -> AccessScope:
+    """The classes whose documents a steward sees in lists: what they may retrieve, and what they may label. Of what they
+    may label alone they see the labels and counts, and neither a title, which came out of the text, nor text."""
+    readable = scope_for(installation, principal, Action.RETRIEVE)
+    labelled = scope_for(installation, principal, Action.LABEL)
+    return AccessScope(principal.id, readable.classes | labelled.classes, readable.policy_hash)
+
+
+def may(installation: Installation, principal: Principal, action: Action, classes: Iterable[AccessClass | None]) -> bool:
+    """Whether the principal may do that on every one of the classes."""
+    return all(isinstance(installation.policies.decide(principal, action, one), Allow) for one in classes)
 
 
 def list_documents(installation: Installation, request: ListDocuments, emit: Emit, stop: threading.Event) -> Result:
@@ -73,6 +120,7 @@ def show(installation: Installation, request: OneDocument, emit: Emit, stop: thr
 def view(installation: Installation, principal: Principal, document: DocumentId, *, text: bool) -> Result:
     """What `principal` may see of one document. Raises NotFoundError for absent and forbidden alike."""
     action = Action.OPEN if text else Action.RETRIEVE
+    look = LastLook(installation, principal)
     scope = scope_for(installation, principal, action)
     found = installation.store.document(scope, document)
     result: dict[str, Any] = {"document": described(found)}
@@ -85,6 +133,7 @@ def view(installation: Installation, principal: Principal, document: DocumentId,
         principal.id,
         {"document": found.id, "version": found.version, "path": found.path, "text": text},
     )
+    look.require(action, found.id)
     return result
 
 
@@ -96,19 +145,18 @@ def remove(installation: Installation, request: RemoveDocuments, emit: Emit, sto
 
 def removed(installation: Installation, principal: Principal, known: AccessScope, ids: Sequence[str]) -> Result:
     """Removes documents of the classes that the principal may know of; all of them or none. Raises NotFoundError for one
-    outside of `known`, AccessDenied for one that the principal may not erase."""
+    outside of `known`, AccessDenied for one that the principal may not erase, and LegalHold, which is recorded, for one that
+    is held."""
     erasable = scope_for(installation, principal, Action.ERASE)
     found = [installation.store.document(known, DocumentId(identifier)) for identifier in dict.fromkeys(ids)]
     for document in found:
         if document.access.id not in erasable.classes:
             raise AccessDenied(f"{principal.id} may not remove {document.path}", hint="A steward of this knowledge base may.")
-    for document in found:
-        installation.audit.append(
-            EventTag.DOCUMENT_REMOVED,
-            principal.id,
-            {"document": document.id, "version": document.version, "path": document.path, "reason": "asked for"},
-        )
-    count = installation.store.remove([document.id for document in found])
+    held = [document for document in found if document.held]
+    tag = EventTag.HOLD_REFUSED if held else EventTag.DOCUMENT_REMOVED
+    told = [{"document": one.id, "version": one.version, "path": one.path, "reason": "asked for"} for one in (held or found)]
+    installation.audit.append_all([(tag, principal.id, one) for one in told])
+    count = installation.store.remove([one.id for one in found], seen={one.id: one.access for one in found})
     return {"removed": count, "documents": [described(document) for document in found]}
 
 
@@ -123,6 +171,10 @@ def described(document: Document) -> Result:
         "classification": document.access.classification,
         "groups": sorted(document.access.groups),
         "owner": document.access.owner,
+        "purpose": document.purpose,
+        "retention": document.retention,
+        "label_from": str(document.origin),
+        "held": document.held,
         "media_type": document.media_type,
         "pages": document.pages,
         "passages": document.passages,

@@ -56,7 +56,7 @@ def ingested(
         retry=request.retry,
         only=frozenset(request.only) if request.only is not None else None,
     )
-    with open_pipeline(installation, principal.id) as pipeline:
+    with open_pipeline(installation, principal) as pipeline:
         denied = refused(Action.INGEST, pipeline.classes_of(wanted))
         if denied is not None:
             raise AccessDenied(

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from ingest.parsing.types import EXPLANATIONS, ParseReason
-from ingest.refusing import BAD_RECORD
+from ingest.refusing import BAD_LABEL, BAD_RECORD, LEGAL_HOLD
 from ingest.runs import QuarantineEntry
 from policies.identity import Principal
 from service.operations.ingest import IngestFolder, ingested
@@ -20,6 +20,8 @@ from service.wiring import Installation
 
 _OTHER = {
     "no-label": "No rule of labels.toml matches it, so nobody may read it. Add a rule.",
+    BAD_LABEL: "What its rule, the file beside it, or its owner and mode say gives no label to rely upon. Mend that.",
+    LEGAL_HOLD: "It has changed, and the document is under legal hold: its text stays until `inhouse documents release`.",
     BAD_RECORD: "This line of the collection is not a document by its mapping.",
     "not-a-plain-file": "Links out of the folder, pipes and devices are not read.",
 }

@@ -12,7 +12,7 @@ from policies.access.actions import Action
 from policies.access.scope import AccessScope
 from policies.audit.events import EventTag
 from policies.identity import Principal
-from service.operations.documents import scope_for
+from service.operations.documents import LastLook, scope_for
 from service.operations.registry import Emit, Operation, Result
 from service.wiring import Installation
 from vectorstore.types import Hit
@@ -70,13 +70,22 @@ def search(installation: Installation, request: SearchRequest, emit: Emit, stop:
 
 def found(installation: Installation, principal: Principal, text: str, kb: str | None, limit: int) -> list[FoundPassage]:
     """The hits of one search as JSON; the record is durable before they are returned."""
-    return described(searched(installation, principal, scope_for(installation, principal, Action.RETRIEVE), text, kb, limit))
+    look = LastLook(installation, principal)
+    scope = scope_for(installation, principal, Action.RETRIEVE)
+    return described(searched(installation, principal, scope, text, kb, limit, look))
 
 
 def searched(
-    installation: Installation, principal: Principal, scope: AccessScope, text: str, kb: str | None, limit: int
+    installation: Installation,
+    principal: Principal,
+    scope: AccessScope,
+    text: str,
+    kb: str | None,
+    limit: int,
+    look: LastLook,
 ) -> Sequence[Hit]:
-    """The hits of one search within what the principal may retrieve, or a part of it; recorded before they are returned."""
+    """The hits of one search within what the principal may retrieve, or a part of it; recorded before they are returned. What
+    was relabelled or lost since `look` was made, which comes before the scope, is not returned."""
     hits = installation.search.search(text, scope, limit=limit, kb=kb).hits
     installation.audit.append(
         EventTag.SEARCH_RUN,
@@ -89,7 +98,7 @@ def searched(
             "paths": list(dict.fromkeys(hit.passage.path for hit in hits)),
         },
     )
-    return hits
+    return look.left_of(hits)
 
 
 def described(hits: Sequence[Hit]) -> list[FoundPassage]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import anyio.to_thread
@@ -18,6 +19,7 @@ from service.api.chat import knowledge_bases
 from service.api.state import State
 from service.choosing import check_choice, open_anywhere
 from service.conversations.store import Conversation, Outcome, Turn
+from service.operations.documents import LastLook
 from service.runtimes import interface
 from service.surroundings import is_sealed
 from service.web import event_stream
@@ -119,6 +121,7 @@ def _record_reading(
     shared: State, visitor: Visitor, opened: Conversation, turns: list[Turn], tag: EventTag, **more: str
 ) -> shown.Standing:
     """How the turns stand for the visitor; what is shown of them is in the log before it is shown."""
+    look = LastLook(shared.installation, visitor.principal)
     now = shown.standing(shared.installation, visitor.principal, turns)
     answers = [one.answer for one in now.shown(turns)]
     questions = [str(one["audit_id"]) for one in answers if one.get("audit_id")]
@@ -127,6 +130,9 @@ def _record_reading(
     shown_of = {"documents": sorted(documents), "paths": sorted(paths)}
     told = {"conversation": opened.id, "questions": questions, "withheld": len(now.withheld), **shown_of, **more}
     shared.installation.audit.append(tag, visitor.principal.id, told)
+    if not look.unchanged():
+        later = shown.standing(shared.installation, shared.installation.current(visitor.principal), turns)
+        return replace(later, withheld=now.withheld | later.withheld)
     return now
 
 

@@ -16,10 +16,11 @@ from policies.audit.events import EventTag
 from policies.identity import Principal
 from policies.labels import AccessClass
 from service.api.state import State
-from service.operations.documents import scope_for
+from service.operations.documents import LastLook, listed, scope_for
+from service.operations.labels import history
 from service.operations.search import searched
 from service.web.explaining import reads_policies
-from service.web.stewards import listed, shown, steward_page
+from service.web.stewards import shown, steward_page
 from service.web.visiting import Shared, Visitor
 from service.wiring import Installation
 from vectorstore.context import context_text
@@ -54,6 +55,7 @@ async def documents(
 
     def make(visitor: Visitor) -> Response:
         installation, principal = shared.installation, visitor.principal
+        look = LastLook(installation, principal)
         classes = _classes_in(installation, listed(installation, principal))
         readable = scope_for(installation, principal, Action.RETRIEVE)
         kept = frozenset(one.id for one in classes if kb in ("", one.kb) and classification in ("", one.classification))
@@ -61,7 +63,7 @@ async def documents(
         # NOTE: What is not readable is not searched either: that something is found would tell what its title says.
         scope = readable.narrowed_to(kept) if words else listed(installation, principal).narrowed_to(kept)
         found, count = installation.store.browse(scope, named=words, offset=(at - 1) * PAGE, limit=PAGE)
-        hits = searched(installation, principal, scope, words, kb or None, _HITS) if words else []
+        hits = searched(installation, principal, scope, words, kb or None, _HITS, look) if words else []
         levels = installation.settings.access.classifications
         return shown(
             "documents.html",
@@ -102,6 +104,7 @@ async def document(document: str, request: Request, shared: Shared, at: PageNumb
 
 def _document_page(shared: State, visitor: Visitor, identifier: DocumentId, at: int, wanted: int | None) -> Response:
     installation, principal = shared.installation, visitor.principal
+    look = LastLook(installation, principal)
     found = installation.store.document(listed(installation, principal), identifier)
     readable = _holds(installation, principal, Action.RETRIEVE, found)
     openable = readable and _holds(installation, principal, Action.OPEN, found)
@@ -115,6 +118,8 @@ def _document_page(shared: State, visitor: Visitor, identifier: DocumentId, at: 
         pairs = [(one, context_text(one.title, one.heading, one.text), _in_place(text, one)) for one in on_page]
     told = {"document": found.id, "version": found.version, "path": found.path, "text": openable}
     installation.audit.append(EventTag.DOCUMENT_VIEWED, principal.id, told)
+    if readable:
+        look.require(Action.OPEN if openable else Action.RETRIEVE, found.id)
     return shown(
         "document.html",
         "documents",
@@ -122,6 +127,7 @@ def _document_page(shared: State, visitor: Visitor, identifier: DocumentId, at: 
         document=found,
         title=found.title if readable else None,
         openable=openable,
+        changes=history(installation, principal, found),
         pairs=pairs,
         first=(at - 1) * _PASSAGES_PAGE,
         at=at,

@@ -13,7 +13,8 @@ from policies.audit.events import EventTag
 from policies.errors import NotFoundError
 from policies.identity import Principal
 from service.conversations.store import Feedback
-from service.web.stewards import ActingSteward, listed, shown, steward_page
+from service.operations.documents import listed
+from service.web.stewards import ActingSteward, shown, steward_page
 from service.web.turns import standing
 from service.web.visiting import Shared, Visitor
 from service.wiring import Installation

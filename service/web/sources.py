@@ -18,7 +18,7 @@ from policies.access.actions import Action
 from policies.audit.events import EventTag
 from policies.errors import NotFoundError
 from policies.identity import Principal
-from service.operations.documents import scope_for
+from service.operations.documents import LastLook, scope_for
 from service.web.rendering import fragment
 from service.web.visiting import Shared, Visiting
 from service.wiring import Installation
@@ -44,6 +44,7 @@ async def source(document: str, visitor: Visiting, shared: Shared, version: int,
 def _told(
     installation: Installation, principal: Principal, document: DocumentId, version: int, cited: tuple[int, int]
 ) -> dict[str, Any]:
+    look = LastLook(installation, principal)
     readable = scope_for(installation, principal, Action.RETRIEVE)
     found = installation.store.document(readable, document)
     openable = found.access.id in scope_for(installation, principal, Action.OPEN).classes
@@ -65,6 +66,7 @@ def _told(
         principal.id,
         {"document": found.id, "version": found.version, "path": found.path, "text": bool(marked)},
     )
+    look.require(Action.OPEN if openable else Action.RETRIEVE, found.id)
     return {
         "document": found,
         "page": page,
@@ -93,10 +95,12 @@ async def original(document: str, visitor: Visiting, shared: Shared, version: in
 
     def read() -> Response:
         installation, principal = shared.installation, visitor.principal
+        look = LastLook(installation, principal)
         found = openable_document(installation, principal, DocumentId(document))
         body = unchanged(found, version).read_bytes()
         told = {"document": found.id, "version": found.version, "path": found.path}
         installation.audit.append(EventTag.DOCUMENT_DOWNLOADED, principal.id, told)
+        look.require(Action.OPEN, found.id)
         name = quote(Path(found.path).name)
         headers = {"content-disposition": f"attachment; filename*=UTF-8''{name}"}
         return Response(body, media_type="application/octet-stream", headers=headers)
@@ -111,6 +115,7 @@ async def picture(document: str, visitor: Visiting, shared: Shared, version: int
 
     def draw() -> Response:
         installation, principal = shared.installation, visitor.principal
+        look = LastLook(installation, principal)
         found = openable_document(installation, principal, DocumentId(document))
         text, pages = installation.store.document_text(scope_for(installation, principal, Action.OPEN), found.id)
         on = next((page for page in pages if page.start <= start < page.end), None)
@@ -122,6 +127,7 @@ async def picture(document: str, visitor: Visiting, shared: Shared, version: int
         drawn = installation.pictures.render(path, on.number, words, before=before)
         told = {"document": found.id, "version": found.version, "path": found.path, "page": on.number}
         installation.audit.append(EventTag.DOCUMENT_DOWNLOADED, principal.id, told)
+        look.require(Action.OPEN, found.id)
         return Response(drawn.png, media_type="image/png", headers={"x-marked-words": str(drawn.marked)})
 
     return await anyio.to_thread.run_sync(draw)

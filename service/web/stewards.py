@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,12 +13,9 @@ from fastapi.responses import Response
 
 from ingest.labelling import FILE_NAME, LabelRules
 from policies.access.actions import Action
-from policies.access.scope import AccessScope
-from policies.access.verdict import Allow
 from policies.errors import AccessDenied, AuthenticationRequired, InhouseError, UsageError
 from policies.identity import Principal, Role
-from policies.labels import AccessClass
-from service.operations.documents import scope_for
+from service.operations.documents import may
 from service.web.rendering import desk_page, page, texts
 from service.web.sign_in import to_sign_in
 from service.web.visiting import Visitor, acting, visiting
@@ -62,25 +59,13 @@ def shown(template: str, place: str, visitor: Visitor, /, **values: Any) -> Resp
     return desk_page(template, "/documents", visitor, places=places, **values)
 
 
-def listed(installation: Installation, principal: Principal) -> AccessScope:
-    """The classes whose documents a steward sees in lists: what they may retrieve, and what they may label. Of what they
-    may label alone they see the labels and counts, and neither a title, which came out of the text, nor text."""
-    readable = scope_for(installation, principal, Action.RETRIEVE)
-    labelled = scope_for(installation, principal, Action.LABEL)
-    return AccessScope(principal.id, readable.classes | labelled.classes, readable.policy_hash)
-
-
-def may(installation: Installation, principal: Principal, action: Action, classes: Iterable[AccessClass | None]) -> bool:
-    """Whether the principal may do that on every one of the classes."""
-    return all(isinstance(installation.policies.decide(principal, action, one), Allow) for one in classes)
-
-
 def tends(installation: Installation, principal: Principal, source: str) -> bool:
     """Whether the source is the steward's to ingest: policy lets them put in what its labels can give, and label what the
     index has of it. Where neither tells anything, it is nobody's."""
     there = installation.store.classes_of(source)
+    levels = installation.settings.access.classifications
     try:
-        given = LabelRules.load(Path(source) / FILE_NAME, installation.settings.access.classifications).classes()
+        given = LabelRules.load(Path(source) / FILE_NAME, levels, installation.settings.label_names()).classes()
     except UsageError:
         given = []
     allowed = may(installation, principal, Action.INGEST, [None, *given]) and may(installation, principal, Action.LABEL, there)

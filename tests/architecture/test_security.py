@@ -11,6 +11,7 @@ ROWS = {
     *(f"U{number}" for number in range(1, 8)),
     *(f"R{number}" for number in range(1, 6)),
     *("A1", "A2", "A3", "A4", "A5", "C1", "C2", "C3", "C4", "C5", "C6", "L1", "L2", "L3", "L4", "L5"),
+    "E4",
     *("M1", "M2", "M3", "S1", "S2", "S3", "O2", "O3"),
 }
 """The rows whose face the product has now; a new face brings its rows."""

@@ -80,7 +80,7 @@ def test_a_source_is_ingested_again_and_the_quarantine_tells_why_and_tries_again
     assert page.locator("#problem").inner_text() == ""
 
 
-def test_what_is_relabelled_and_removed_is_previewed_and_comes_back_with_the_next_ingest(
+def test_what_is_relabelled_and_removed_is_previewed_and_comes_back_with_its_label(
     folder: Path, open_page: Callable[..., Any]
 ) -> None:
     watched = open_page("sten")
@@ -94,6 +94,7 @@ def test_what_is_relabelled_and_removed_is_previewed_and_comes_back_with_the_nex
     page.get_by_role("button", name="Show who gains or loses").click()
     page.wait_for_url("**groups=directors**")
     assert page.locator(".effects tr", has_text="ana").locator("td").last.inner_text() == "1"
+    page.get_by_label("Reason, kept in the history").fill("Directors travel differently")
     page.locator("form.change button").click()
     page.wait_for_url("**/documents")
     assert "directors" in page.locator("#chosen tr", has_text="travel.md").inner_text()
@@ -105,6 +106,14 @@ def test_what_is_relabelled_and_removed_is_previewed_and_comes_back_with_the_nex
     page.wait_for_url("**/documents")
     assert "travel.md" not in page.locator("#chosen").inner_text()
     assert "added 1" in run_again(watched)
+    page.goto(page.url.rpartition("/")[0])
+    assert "directors" in page.locator("#chosen tr", has_text="travel.md").inner_text()
+    page.get_by_role("link", name="Travel", exact=True).click()
+    page.get_by_role("link", name="Back to the source's label").click()
+    page.get_by_label("Reason, kept in the history").fill("All travel alike again")
+    page.locator("form.change button").click()
+    page.wait_for_url("**/documents")
+    assert "everyone" in page.locator("#chosen tr", has_text="travel.md").inner_text()
 
 
 def test_the_desk_is_used_by_keyboard_and_a_note_is_marked_as_done(folder: Path, open_page: Callable[..., Any]) -> None:

@@ -37,8 +37,8 @@ def file(tmp_path: Path) -> Path:
 
 def test_the_last_rule_that_matches_labels_a_file(file: Path) -> None:
     found = rules(file, "*", "hr/*", "*.pdf")
-    labelled = {path: found.label(path) for path in ("a.md", "hr/a.md", "hr/a.pdf", "it/deep/down/a.pdf")}
-    assert {path: access.kb for path, access in labelled.items() if access} == {
+    labelled = {path: found.rule(path) for path in ("a.md", "hr/a.md", "hr/a.pdf", "it/deep/down/a.pdf")}
+    assert {path: one.kb for path, one in labelled.items() if one} == {
         "a.md": "0",
         "hr/a.md": "1",
         "hr/a.pdf": "2",
@@ -62,16 +62,18 @@ def test_the_last_rule_that_matches_labels_a_file(file: Path) -> None:
 )
 def test_globs_are_those_of_gitignore(file: Path, glob: str, matched: list[str], not_matched: list[str]) -> None:
     found = rules(file, glob)
-    assert [path for path in matched if found.label(path) is None] == []
-    assert [path for path in not_matched if found.label(path) is not None] == []
+    assert [path for path in matched if found.rule(path) is None] == []
+    assert [path for path in not_matched if found.rule(path) is not None] == []
 
 
 def test_no_rule_is_no_label(file: Path) -> None:
-    assert rules(file, "*.md").label("a.txt") is None
+    assert rules(file, "*.md").rule("a.txt") is None
 
 
 def test_a_label_says_all_that_its_rule_does(file: Path) -> None:
-    access = written(file, rule(kb="hr", classification="confidential", groups=["a", "b"], owner="Ana")).label("x")
+    found = written(file, rule(kb="hr", classification="confidential", groups=["a", "b"], owner="Ana")).rule("x")
+    assert found is not None
+    access = found.access
     assert access is not None
     assert (access.kb, access.classification, access.groups, access.owner) == ("hr", "confidential", {"a", "b"}, "Ana")
 
@@ -134,9 +136,9 @@ def test_first_labels_are_strict_load_only_after_edits_and_are_never_overwritten
     assert {one["classification"] for one in tomllib.loads(text)["rule"]} == {"confidential"}
     target.write_text(text.replace("EDIT: the person or team that answers for it", "hr"), encoding="utf-8")
     found = LabelRules.load(target, LEVELS)
-    kbs = {path: access.kb for path in ("HR/a.md", "it/x/a.md", 'od"d/a.md') if (access := found.label(path)) is not None}
+    kbs = {path: one.kb for path in ("HR/a.md", "it/x/a.md", 'od"d/a.md') if (one := found.rule(path)) is not None}
     assert kbs == {"HR/a.md": "hr", "it/x/a.md": "it", 'od"d/a.md': 'od"d'}
-    assert found.label("at-the-root.md") is None
+    assert found.rule("at-the-root.md") is None
     with pytest.raises(UsageError, match="there is a"):
         write_first_labels(tmp_path, LEVELS)
     assert "EDIT" not in target.read_text(encoding="utf-8")
@@ -145,7 +147,7 @@ def test_first_labels_are_strict_load_only_after_edits_and_are_never_overwritten
 def test_first_labels_of_a_folder_without_folders_cover_its_files(tmp_path: Path) -> None:
     target = write_first_labels(tmp_path, LEVELS)
     target.write_text(target.read_text(encoding="utf-8").replace("EDIT", "the team"), encoding="utf-8")
-    assert LabelRules.load(target, LEVELS).label("a.md") is not None
+    assert LabelRules.load(target, LEVELS).rule("a.md") is not None
 
 
 def test_the_command_writes_first_labels_and_stops(command: Any, tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ from ingest.run_state import Event, IngestRequest, Listener
 from ingest.runs import RunStore
 from policies.audit.events import EventTag
 from policies.errors import AuditUnavailable, ConfirmationRequired
-from policies.labels import AccessClass
+from policies.labels import ANY_NAMES, AccessClass
 from vectorstore.embedders.hashing import HashingEmbedder
 from vectorstore.store import Store
-from vectorstore.types import Document, DocumentDraft, DocumentId, Vectors
+from vectorstore.types import Act, Document, DocumentDraft, DocumentId, Vectors
 
 RULE = '[[rule]]\nglob = "{}"\nkb = "k"\nclassification = "{}"\ngroups = ["staff"]\nowner = "o"\n'
 MAPPING = '[[collection]]\nglob = "*.jsonl"\nid = "id"\ntext = "text"\n'
@@ -102,6 +102,9 @@ class House:
             parsers=self.parsers,
             runs=self.runs,
             record=lambda events: self.record(events),
+            actor="steward",
+            names=ANY_NAMES,
+            permitted=lambda access: True,
             classifications=("public", "internal", "secret"),
             prune_share=0.5,
         )
@@ -239,11 +242,11 @@ def test_after_a_failed_commit_nothing_more_is_committed(
         house.write(f"{number:05}.txt", f"Text {number}.")
     commit, calls = house.store.commit, []
 
-    def failing(batch: Sequence[tuple[DocumentDraft, Vectors]]) -> list[Document]:
+    def failing(batch: Sequence[tuple[DocumentDraft, Vectors]], act: Act) -> list[Document]:
         calls.append(len(batch))
         if len(calls) == 2:
             raise OSError("no space left")
-        return commit(batch)
+        return commit(batch, act)
 
     monkeypatch.setattr(house.store, "commit", failing)
     with pytest.raises(OSError, match="no space left"):
@@ -279,9 +282,9 @@ def test_the_records_of_a_batch_are_written_before_its_commit_and_together(
         house.write(f"{number}.txt", f"Text {number}.")
     commit = house.store.commit
 
-    def checked(batch: Sequence[tuple[DocumentDraft, Vectors]]) -> list[Document]:
+    def checked(batch: Sequence[tuple[DocumentDraft, Vectors]], act: Act) -> list[Document]:
         assert house.tags()[EventTag.DOCUMENT_ADDED] == 20
-        return commit(batch)
+        return commit(batch, act)
 
     monkeypatch.setattr(house.store, "commit", checked)
     house.run()
@@ -489,6 +492,9 @@ def test_progress_tells_files_and_passages(house: House) -> None:
         parsers=house.parsers,
         runs=house.runs,
         record=house.record,
+        actor="steward",
+        names=ANY_NAMES,
+        permitted=lambda access: True,
         classifications=("public", "internal", "secret"),
         prune_share=0.5,
     )

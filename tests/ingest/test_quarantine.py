@@ -65,10 +65,10 @@ def test_list_and_show_say_why_and_what_to_do(command: Command, folder: Path) ->
 
 def test_every_reason_has_a_meaning() -> None:
     from ingest.parsing.types import ParseReason
-    from ingest.refusing import BAD_RECORD, REFUSED, UNLABELLED
+    from ingest.refusing import BAD_LABEL, BAD_RECORD, LEGAL_HOLD, REFUSED, UNLABELLED
     from service.operations.quarantine import meaning
 
-    for reason in (*ParseReason, BAD_RECORD, REFUSED, UNLABELLED):
+    for reason in (*ParseReason, BAD_LABEL, BAD_RECORD, LEGAL_HOLD, REFUSED, UNLABELLED):
         assert meaning(reason).endswith(".")
 
 

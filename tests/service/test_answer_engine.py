@@ -17,7 +17,7 @@ from policies.audit.query import records
 from policies.audit.records import Record
 from policies.errors import AuditUnavailable, InhouseError, ModelUnavailable
 from policies.identity import Principal, Role
-from policies.labels import AccessClass, AccessClassId
+from policies.labels import AccessClass, AccessClassId, Label
 from service.answer.engine import AnswerEngine, AnswerOptions
 from service.answer.prompts import REFUSAL
 from service.answer.types import Answer, AnswerEvent, Delta, Done
@@ -296,7 +296,7 @@ def test_nothing_permitted_is_a_refusal_without_a_word_of_what_there_is(world: W
 
 
 CHANGES: dict[str, Callable[[World, Document], Any]] = {
-    "relabelled": lambda world, document: world.store.relabel([(document.id, BOARD)]),
+    "relabelled": lambda world, document: world.store.relabel([(document.id, Label(BOARD))]),
     "removed": lambda world, document: world.store.remove([document.id]),
     "permission withdrawn": lambda world, document: world.classes.clear(),
 }
@@ -311,7 +311,8 @@ def test_a_source_that_changes_in_mid_answer_stops_it(world: World, change: str,
     events = caught.value.events  # type: ignore[attr-defined]
     assert len(events) == 1
     assert "secret" not in said(events)
-    assert world.tags() == ["question:asked", "question:failed"]
+    assert world.tags() == ["question:asked", "question:refused"]
+    assert world.told()[1][1]["paths"] == ["leave.md"]
 
 
 def test_what_the_runtime_has_no_room_for_is_counted_and_neither_cited_nor_recorded(world: World) -> None:

@@ -319,7 +319,7 @@ def test_a_preview_tells_who_gains_and_loses_and_the_relabelling_is_recorded(
     refused = stella.get(f"/documents/relabel?id={keys}&{query}")
     assert "you may not put documents into elsewhere" in refused
     assert "data-post" not in refused
-    assert stella.send("/web/documents/relabel", {"ids": [keys], **words}).status_code == 403
+    assert stella.send("/web/documents/relabel", {"ids": [keys], **words, "reason": "So"}).status_code == 403
     words |= {"classification": "public", "groups": "everyone"}
     run(service.data, "people.add", {"id": "pia", "name": "Pia", "clearance": "public", "roles": ["user"]})
     query = "&".join(f"{name}={value}" for name, value in words.items())
@@ -328,15 +328,27 @@ def test_a_preview_tells_who_gains_and_loses_and_the_relabelling_is_recorded(
     assert "pia" in effects
     assert "ana" not in effects
     assert document(service, "keys.md")["kb"] == "desk"
+    assert "needs a reason" in stella.send("/web/documents/relabel", {"ids": [keys], **words}).text
+    words["reason"] = "Visitors ask for it"
     assert stella.send("/web/documents/relabel", {"ids": [keys], **words}).status_code == 200
     changed = document(service, "keys.md")
     assert (changed["kb"], changed["classification"], changed["id"]) == ("elsewhere", "public", keys)
     told = events(service, "document:relabelled")[0]
     assert (told["actor"], told["payload"]["document"]) == ("stella", keys)
+    assert (told["payload"]["reason"], json.loads(told["payload"]["old"])["kb"]) == ("Visitors ask for it", "desk")
+    shown = stella.get(f"/documents/{keys}")
+    assert "a person, instead of the source" in shown
+    assert "Visitors ask for it" in shown
+    assert f"/documents/relabel?id={keys}&amp;clear=true" in shown
+    assert "Back to the source&#39;s label" in shown
+    assert 'name="clear" value="true"' in stella.get(f"/documents/relabel?id={keys}&clear=true")
     board = document(service, "board/merger.md")["id"]
     assert stella.client.get(f"/documents/relabel?id={board}").status_code == 404
     assert "no document is chosen" in stella.client.get("/documents/relabel").text
     assert stella.send("/web/documents/relabel", {"ids": [keys, board], **words}).status_code == 404
+    back = {"ids": [keys], "clear": True, "reason": "The visitors have gone"}
+    assert stella.send("/web/documents/relabel", back).status_code == 200
+    assert (document(service, "keys.md")["kb"], document(service, "keys.md")["label_from"]) == ("desk", "rules")
 
 
 def test_a_removal_is_previewed_recorded_and_of_all_or_none(service: Any, browser: Callable[[str], Browser]) -> None:

@@ -89,6 +89,11 @@ def test_l1_every_command_leaves_its_record(service: Any, tmp_path: Path) -> Non
     act("search", "search", "lunch")
     act("ask", "ask", "When is lunch in the canteen?")
     assert act("refused", "ask", "Who won the regatta of 1987 at Zanzibar?") == ["question:asked", "question:refused"]
+    act("documents.relabel", "documents", "relabel", document, "--purpose", "meals", "--reason", "why not")
+    act("documents.hold", "documents", "hold", document, "--reason", "a lawsuit")
+    assert act("kept", "documents", "remove", document, "--yes", code=17) == ["hold:refused"]
+    act("documents.release", "documents", "release", document, "--reason", "it is settled")
+    act("documents.labels", "documents", "labels", document)
     act("documents.remove", "documents", "remove", document, "--yes")
     act("people.add", "people", "add", "lea", "--name", "Lea", "--clearance", "public")
     act("people.list", "people", "list")
@@ -117,12 +122,15 @@ def test_l1_every_command_leaves_its_record(service: Any, tmp_path: Path) -> Non
     act("audit.list", "audit", "list")
     act("audit.show", "audit", "show", "1")
     act("audit.verify", "audit", "verify")
-    assert set(told) - {"refused"} == set(registry.names())
+    assert set(told) - {"refused", "kept"} == set(registry.names())
     expected: Mapping[str, list[str]] = {
         "ask": ["question:asked", "question:answered"],
         "audit.list": ["audit:read"],
         "audit.show": ["audit:read"],
         "audit.verify": ["audit:read"],
+        "documents.hold": ["hold:set"],
+        "documents.relabel": ["document:relabelled"],
+        "documents.release": ["hold:lifted"],
         "documents.remove": ["document:removed"],
         "documents.show": ["document:viewed"],
         "keys.create": ["key:created"],
@@ -142,6 +150,7 @@ def test_l1_every_command_leaves_its_record(service: Any, tmp_path: Path) -> Non
     assert {name: tags for name, tags in told.items() if name in expected} == expected
     # What shows names and numbers but no text of a document leaves no record.
     silent = {
+        "documents.labels",
         "documents.list",
         "keys.list",
         "models.list",
@@ -154,7 +163,7 @@ def test_l1_every_command_leaves_its_record(service: Any, tmp_path: Path) -> Non
         "status",
     }
     assert {name for name, tags in told.items() if not tags} == silent
-    assert silent | set(expected) | {"ingest", "quarantine.retry", "refused"} == set(told)
+    assert silent | set(expected) | {"ingest", "quarantine.retry", "refused", "kept"} == set(told)
 
 
 def test_l1_what_is_asked_over_http_leaves_its_record_too(service: Any, calls: Any, send: Any) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.access.scope import AccessScope, UnsafeEverything
-from policies.labels import AccessClass
+from policies.labels import AccessClass, Label
 from vectorstore.embedders.hashing import HashingEmbedder
 from vectorstore.fusion import NEIGHBOUR, fuse, lifted
 from vectorstore.lexical.analysis import bound, idf, query_terms, terms
@@ -226,7 +226,7 @@ def test_the_graph_finds_what_exact_scoring_finds(store: Store, tmp_path: Path) 
 
 CHANGES: dict[str, tuple[str, Callable[[Store, list[Any]], Any]]] = {
     "removed": ("retired", lambda store, gone: store.remove(gone)),
-    "relabelled": ("flipped", lambda store, gone: store.relabel([(one, BOARD) for one in gone])),
+    "relabelled": ("flipped", lambda store, gone: store.relabel([(one, Label(BOARD)) for one in gone])),
 }
 
 

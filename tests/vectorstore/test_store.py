@@ -12,7 +12,7 @@ import pytest
 
 from policies.access.scope import AccessScope, UnsafeEverything
 from policies.errors import DataDirectoryError, IndexMismatch, NotFoundError
-from policies.labels import AccessClass
+from policies.labels import AccessClass, Label
 from vectorstore.embedders.hashing import HashingEmbedder
 from vectorstore.search import Search
 from vectorstore.store import Store
@@ -103,7 +103,7 @@ def change(store: Store, name: str) -> None:
         store.commit([draft(path, text) for path, text in NEW.items()])
     elif name == "relabel":
         first = next(one for one in store.documents(EVERYTHING) if one.path == "a.txt")
-        store.relabel([(first.id, BOARD)])
+        store.relabel([(first.id, Label(BOARD))])
     else:
         store.remove([one.id for one in store.documents(EVERYTHING)])
 
@@ -168,7 +168,7 @@ def test_relabelling_moves_between_readers_and_embeds_nothing(store: Store) -> N
     staff = AccessScope("ana", frozenset({STAFF.id}), "p")
     search = Search(store, EMBEDDER)
     assert search.search("word secret", staff, limit=5).hits
-    store.relabel([(made.id, BOARD)])
+    store.relabel([(made.id, Label(BOARD))])
     assert not search.search("word secret", staff, limit=5).hits
     with pytest.raises(NotFoundError):
         store.document(staff, made.id)
