@@ -172,18 +172,20 @@ class Batching:
             if batch.touched:
                 self._store.touch(batch.touched)
             if batch.drafts:
-                labels = self._store.labels_for(batch.drafts)
-                self._record([self._event(draft, label) for draft, label in zip(batch.drafts, labels, strict=True)])
-                self._store.commit(_paired(batch.drafts, vectors), self._state.act)
+                drafts = self._store.identified(batch.drafts)
+                labels = self._store.labels_for(drafts)
+                self._record([self._event(draft, label) for draft, label in zip(drafts, labels, strict=True)])
+                self._store.commit(_paired(drafts, vectors), self._state.act)
         except BaseException:
             # What comes after a commit that failed is not tried: the disk is full, or the log cannot be written.
             self._failed.set()
             raise
         return batch
 
-    def _event(self, draft: DocumentDraft, label: Label) -> tuple[EventTag, dict[str, str]]:
+    def _event(self, draft: DocumentDraft, label: Label) -> tuple[EventTag, dict[str, str | None]]:
         tag = EventTag.DOCUMENT_CHANGED if draft.path in self._state.known else EventTag.DOCUMENT_ADDED
-        payload = {"path": draft.path, "sha256": draft.content_sha256, "class": label.access.id, "label": label.as_text()}
+        content = {"document": draft.id, "path": draft.path, "sha256": draft.content_sha256}
+        payload = {**content, "class": label.access.id, "label": label.as_text()}
         return tag, {"run": self._state.report.id, **payload}
 
     def _take(self, future: Future[Batch | None]) -> None:

@@ -20,9 +20,10 @@ from ingest.parsing.types import Outcome, ParseItem
 from ingest.progress import Progress
 from ingest.refusing import BAD_LABEL, REFUSED, Refusing
 from ingest.removing import Removing
+from ingest.report import Outcome as RunOutcome
 from ingest.report import RunReport
 from ingest.run_state import RECORD_TYPE, IngestRequest, Listener, Record, RunState
-from ingest.runs import RunStore
+from ingest.runs import Going, RunStore
 from ingest.sources.folder import FoundFile, resolved_root, walk
 from policies.audit.events import EventTag
 from policies.errors import InhouseError
@@ -81,7 +82,8 @@ class Pipeline:
         self._prune_share = prune_share
 
     def run(self, request: IngestRequest, listener: Listener, stop: threading.Event) -> RunReport:
-        """Runs to the end, or until `stop` is set; then what is committed stays and the report says interrupted.
+        """Runs to the end, or until `stop` is set; then what is committed stays and the report says interrupted,
+        or stopped where `RunStore.stop` asked for it.
 
         Raises UsageError for a folder or labels that cannot be used, ConfirmationRequired before anything is removed, and
         whatever the store or the audit log raises; the report is kept in each case.
@@ -93,18 +95,20 @@ class Pipeline:
             self._runs.progress = progress
             listener(progress)
 
+        going = self._runs.going = Going(state.report.id, stop)
         try:
             if not request.dry_run:
                 self._record([(EventTag.INGEST_STARTED, {"run": state.report.id, "source": state.source})])
                 self._runs.save(state.report)
             self._take_in(state, told, stop)
-            state.report.outcome = "interrupted" if stop.is_set() else "finished"
+            cut_short: RunOutcome = "stopped" if going.asked else "interrupted"
+            state.report.outcome = cut_short if stop.is_set() else "finished"
         except BaseException as error:
             state.report.outcome = "failed" if isinstance(error, Exception) else "interrupted"
             state.report.error = error.message if isinstance(error, InhouseError) else type(error).__name__
             raise
         finally:
-            self._runs.progress = None
+            self._runs.progress = self._runs.going = None
             state.report.ended = _now()
             state.report.seconds = round(time.monotonic() - started, 3)
             if not request.dry_run:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 FORM = 1
 """The version of the JSON form."""
 
-Outcome = Literal["running", "finished", "interrupted", "failed"]
+Outcome = Literal["running", "finished", "interrupted", "stopped", "failed"]
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 
 from ingest.report import RunReport
 from policies.database import open_database, reading, writing
-from policies.errors import NotFoundError
+from policies.errors import NotFoundError, UsageError
 
 _METADATA = sa.MetaData()
 _RUN = sa.Table(
@@ -38,6 +39,15 @@ _COLLECTION = sa.Table(
     sa.Column("rules", sa.Text),
     sa.Column("records", sa.Integer),
 )
+
+
+@dataclass(slots=True)
+class Going:
+    """The run that is on: its id, the flag that ends it after what it has at hand, and whether a person asked for that."""
+
+    run: str
+    stop: threading.Event
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +89,8 @@ class RunStore:
         self._engine = open_database(path, Path(__file__).parent / "migrations")
         self.progress: Mapping[str, Any] | None = None
         """How far the run is that is on, as its listener was last told; None where none is on."""
+        self.going: Going | None = None
+        """The run that is on in this process."""
         self._mark_cut_off()
 
     def save(self, report: RunReport) -> None:
@@ -95,6 +107,16 @@ class RunStore:
         if row is None:
             raise NotFoundError(f"there is no run {identifier!r}", hint="`inhouse runs` lists them.")
         return RunReport.from_json(json.loads(row.report))
+
+    def stop(self, identifier: str) -> None:
+        """Asks a run of this process to end after what it has at hand; what it committed stays. Raises NotFoundError for a
+        run that there never was, UsageError for one that is not on."""
+        self.run(identifier)
+        going = self.going
+        if going is None or going.run != identifier:
+            raise UsageError(f"{identifier} is not under way", hint="`inhouse runs` shows how it ended.")
+        going.asked = True
+        going.stop.set()
 
     def runs(self, limit: int = 20) -> list[RunReport]:
         """The newest reports, newest first, also where several started within one second."""

@@ -175,6 +175,15 @@ class Catalog:
             found.update({(source, one.path): one for one in self.documents_at(source, paths)})
         return found
 
+    def ids_at(self, source: str, paths: Sequence[str]) -> dict[str, DocumentId]:
+        """The ids of documents at those paths of a source, by path, also of those that are live no more."""
+        found: dict[str, DocumentId] = {}
+        with self.reading() as connection:
+            for part in parts(paths):
+                query = sa.select(DOCUMENT.c.path, DOCUMENT.c.id).where(DOCUMENT.c.source == source, DOCUMENT.c.path.in_(part))
+                found.update((row.path, DocumentId(row.id)) for row in connection.execute(query))
+        return found
+
     def text(self, document: DocumentId) -> tuple[str, tuple[Page, ...]]:
         """The parsed text and pages of the live version."""
         query = sa.select(VERSION.c.text, VERSION.c.pages).where(VERSION.c.document == document, IS_LIVE)

@@ -6,6 +6,7 @@ import secrets
 import shutil
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,7 @@ from vectorstore.types import (
     StoreStatus,
     Vectors,
 )
-from vectorstore.versions import add_pending, flip, purge, retire, touch, undo
+from vectorstore.versions import add_pending, flip, new_document_id, purge, retire, touch, undo
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -197,6 +198,15 @@ class Store:
     def known(self, source: str) -> dict[str, Document]:
         """Every live document of a source by path, whoever may read it: for ingest alone."""
         return {document.path: document for document in self.catalog.documents(None, source=source)}
+
+    def identified(self, drafts: Sequence[DocumentDraft]) -> list[DocumentDraft]:
+        """The drafts, in order, with the ids that their documents have or will have: what is told of a change before it is
+        made can then name them."""
+        ids: dict[tuple[str, str], DocumentId] = {}
+        for source in {draft.source for draft in drafts}:
+            paths = list(dict.fromkeys(draft.path for draft in drafts if draft.source == source))
+            ids |= {(source, path): one for path, one in self.catalog.ids_at(source, paths).items()}
+        return [replace(one, id=ids.setdefault((one.source, one.path), new_document_id())) for one in drafts]
 
     def access_classes(self) -> list[AccessClass]:
         """The access classes that have live documents."""

@@ -50,7 +50,8 @@ class DocumentDraft:
     `source` names where it came from and `path` its place there (for a line of a collection: file path + '#' + id);
     the pair identifies the document: a commit with a known pair makes a new version of it. `content_sha256` is over the
     source's bytes (for a line of a collection: over that line's). `size` and `modified_ns` are the file's stat. `access`,
-    `purpose`, `retention` and `origin` are the label that the source gives it.
+    `purpose`, `retention` and `origin` are the label that the source gives it. `id` is what the store said the document's id
+    will be; it counts where the pair is new.
     """
 
     source: str
@@ -68,6 +69,7 @@ class DocumentDraft:
     purpose: str = ""
     retention: str = ""
     origin: Origin = Origin.RULES
+    id: DocumentId | None = None
 
     @property
     def label(self) -> Label:

@@ -26,7 +26,7 @@ def add_pending(connection: Connection, draft: DocumentDraft, *, keep_number: bo
 
     `keep_number` is for the same content under another label, which is not a new version to people.
     """
-    identifier = _document_id(connection, draft.source, draft.path)
+    identifier = _document_id(connection, draft)
     newest = connection.execute(sa.select(sa.func.max(VERSION.c.number)).where(VERSION.c.document == identifier)).scalar()
     values = {
         "document": identifier,
@@ -127,11 +127,17 @@ def class_number(connection: Connection, access: AccessClass) -> int:
     return row_id(connection.execute(ACCESS_CLASS.insert().values(values)))
 
 
-def _document_id(connection: Connection, source: str, path: str) -> DocumentId:
-    wanted = sa.and_(DOCUMENT.c.source == source, DOCUMENT.c.path == path)
+def new_document_id() -> DocumentId:
+    """An id that no document has."""
+    return DocumentId("doc-" + secrets.token_hex(8))
+
+
+def _document_id(connection: Connection, draft: DocumentDraft) -> DocumentId:
+    wanted = sa.and_(DOCUMENT.c.source == draft.source, DOCUMENT.c.path == draft.path)
     found = connection.execute(sa.select(DOCUMENT.c.id).where(wanted)).scalar()
     if found is not None:
         return DocumentId(found)
-    identifier = "doc-" + secrets.token_hex(8)
-    connection.execute(DOCUMENT.insert().values(id=identifier, source=source, path=path, live_version=None, held=False))
-    return DocumentId(identifier)
+    identifier = draft.id or new_document_id()
+    place = {"source": draft.source, "path": draft.path}
+    connection.execute(DOCUMENT.insert().values(id=identifier, **place, live_version=None, held=False))
+    return identifier

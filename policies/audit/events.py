@@ -41,6 +41,7 @@ class EventTag(StrEnum):
     HOLD_SET = "hold:set"
     INGEST_FINISHED = "ingest:run:finished"
     INGEST_STARTED = "ingest:run:started"
+    INGEST_STOPPED = "ingest:run:stopped"
     KEY_CREATED = "key:created"
     KEY_REVOKED = "key:revoked"
     LINK_CREATED = "link:created"
@@ -94,6 +95,7 @@ PAYLOADS: Mapping[EventTag, type] = types.MappingProxyType(
         EventTag.HOLD_SET: payloads.HoldChanged,
         EventTag.INGEST_FINISHED: payloads.IngestFinished,
         EventTag.INGEST_STARTED: payloads.IngestStarted,
+        EventTag.INGEST_STOPPED: payloads.IngestStopped,
         EventTag.KEY_CREATED: payloads.KeyCreated,
         EventTag.KEY_REVOKED: payloads.KeyRevoked,
         EventTag.LINK_CREATED: payloads.LinkCreated,

@@ -91,9 +91,11 @@ class DataInitialised(TypedDict):
 
 
 DocumentWritten = TypedDict(
-    "DocumentWritten", {"run": str, "path": str, "sha256": str, "class": str, "label": NotRequired[str]}
+    "DocumentWritten",
+    {"run": str, "document": NotRequired[str], "path": str, "sha256": str, "class": str, "label": NotRequired[str]},
 )
-"""A document's new content: its path, SHA-256 of its bytes, its label as JSON, and the access class that this gives."""
+"""A document's new content: its id, which older logs do not tell, its path, SHA-256 of its bytes, its label as JSON, and the
+access class that this gives."""
 
 DocumentRelabelled = TypedDict(
     "DocumentRelabelled",
@@ -208,6 +210,12 @@ class IngestFinished(TypedDict):
     quarantined: int
     unchanged: NotRequired[int]
     relabelled: NotRequired[int]
+
+
+class IngestStopped(TypedDict):
+    """The actor asked a run to end after what it has at hand; the run's own end is recorded when it comes."""
+
+    run: str
 
 
 class KeyCreated(TypedDict):

@@ -55,7 +55,7 @@ def ingest(
             say_json(report)
         else:
             show_report(report)
-        if report["outcome"] == "interrupted":
+        if report["outcome"] in ("interrupted", "stopped"):
             raise Interrupted("stopped; what was committed is kept", hint="Run the same command again to go on.")
     quarantined = sum(report["quarantined"] + report["records"].get("quarantined", 0) for report in reports)
     held = sum(report["held"] for report in reports)

@@ -63,7 +63,7 @@ def retry(
             show_report(report)
         for entry in found["gone"]:
             say(f"Gone, and out of quarantine: {entry['path']}")
-    if any(report["outcome"] == "interrupted" for report in found["runs"]):
+    if any(report["outcome"] in ("interrupted", "stopped") for report in found["runs"]):
         raise Interrupted("stopped; what was committed is kept", hint="Run the same command again to go on.")
     if found["left"]:
         raise PartialFailure(f"{len(found['left'])} still in quarantine", hint="inhouse quarantine list")

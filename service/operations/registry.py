@@ -69,6 +69,7 @@ _MODULES = {
     "quarantine.retry": "service.operations.quarantine",
     "quarantine.show": "service.operations.quarantine",
     "runs": "service.operations.runs",
+    "runs.stop": "service.operations.runs",
     "search": "service.operations.search",
     "status": "service.operations.status",
 }

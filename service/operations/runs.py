@@ -1,4 +1,4 @@
-"""Runs: the reports of what was ingested."""
+"""Runs: the reports of what was ingested, and an early end to the one that is on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import threading
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from policies.audit.events import EventTag
+from policies.identity import LOCAL_OWNER_ID
 from service.operations.registry import Emit, Operation, Result
 from service.wiring import Installation
 
@@ -18,6 +20,13 @@ class ListRuns(BaseModel):
     limit: int = Field(20, ge=1, le=1000)
 
 
+class StopRun(BaseModel):
+    """A run by its id."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str
+
+
 def list_runs(installation: Installation, request: ListRuns, emit: Emit, stop: threading.Event) -> Result:
     """Reports, newest first; raises NotFoundError for an id that is not there."""
     if request.id is not None:
@@ -25,4 +34,16 @@ def list_runs(installation: Installation, request: ListRuns, emit: Emit, stop: t
     return {"runs": [report.to_json() for report in installation.runs.runs(limit=request.limit)]}
 
 
-OPERATIONS = {"runs": Operation(ListRuns, list_runs)}
+def stop_run(installation: Installation, request: StopRun, emit: Emit, stop: threading.Event) -> Result:
+    """Ends a run after what it has at hand, as the local owner."""
+    stopped(installation, LOCAL_OWNER_ID, request.id)
+    return {"stopping": request.id}
+
+
+def stopped(installation: Installation, person: str, run: str) -> None:
+    """Asks a run to end; recorded. Raises NotFoundError and UsageError as the store of runs does."""
+    installation.runs.stop(run)
+    installation.audit.append(EventTag.INGEST_STOPPED, person, {"run": run})
+
+
+OPERATIONS = {"runs": Operation(ListRuns, list_runs), "runs.stop": Operation(StopRun, stop_run)}

@@ -20,6 +20,7 @@ from policies.identity import Principal
 from service.api.state import State
 from service.operations.ingest import IngestFolder, ingested
 from service.operations.quarantine import meaning, retried
+from service.operations.runs import stopped
 from service.web.background import Background
 from service.web.stewards import ActingSteward, Steward, require_tended, shown, steward_page, tends
 from service.web.visiting import Shared, Visitor
@@ -32,7 +33,7 @@ _SHOWN_ENTRIES = 500
 
 
 class Again(BaseModel):
-    """The id of a run whose source is to be ingested again."""
+    """The id of a run: one that is to end, or whose source is to be ingested again."""
 
     model_config = ConfigDict(extra="forbid")
     run: str
@@ -114,6 +115,19 @@ async def again(body: Again, visitor: ActingSteward, request: Request, shared: S
         ingested(installation, principal, IngestFolder(folder=folder), lambda event: None, stop)
 
     await _background(request).begin(principal.id, work)
+    return JSONResponse({"next": "/documents/runs"}, 202)
+
+
+@router.post("/web/documents/runs/stop")
+async def stop(body: Again, visitor: ActingSteward, shared: Shared) -> Response:
+    """Ends a run of the steward's sources after what it has at hand; recorded."""
+
+    def change() -> None:
+        installation = shared.installation
+        require_tended(installation, visitor.principal, installation.runs.run(body.run).source)
+        stopped(installation, visitor.principal.id, body.run)
+
+    await anyio.to_thread.run_sync(change)
     return JSONResponse({"next": "/documents/runs"}, 202)
 
 

@@ -19,7 +19,7 @@ from ingest.report import RunReport
 from ingest.run_state import Event, IngestRequest, Listener
 from ingest.runs import RunStore
 from policies.audit.events import EventTag
-from policies.errors import AuditUnavailable, ConfirmationRequired
+from policies.errors import AuditUnavailable, ConfirmationRequired, NotFoundError, UsageError
 from policies.labels import ANY_NAMES, AccessClass
 from vectorstore.embedders.hashing import HashingEmbedder
 from vectorstore.store import Store
@@ -273,6 +273,46 @@ def test_a_stopped_run_counts_what_is_in_the_index(house: House, small_batches: 
     house.embedder.on = lambda: None  # type: ignore[method-assign]
     report = house.run()
     assert (report.unchanged, report.added) == (small_batches, 2 * small_batches)
+
+
+def test_a_run_that_a_person_stops_keeps_what_is_committed_and_says_so(house: House, small_batches: int) -> None:
+    for number in range(3 * small_batches):
+        house.write(f"{number:05}.txt", f"Text {number}.")
+    batches = []
+
+    def on() -> None:
+        batches.append(1)
+        if len(batches) == 2:
+            house.runs.stop(house.runs.runs(limit=1)[0].id)
+
+    house.embedder.on = on  # type: ignore[method-assign]
+    report = house.run()
+    assert (report.outcome, report.added, len(house.known())) == ("stopped", small_batches, small_batches)
+    with pytest.raises(UsageError, match="is not under way"):
+        house.runs.stop(report.id)
+    with pytest.raises(NotFoundError):
+        house.runs.stop("run-x")
+
+
+def test_a_record_of_a_document_names_it_by_the_id_that_it_has(house: House) -> None:
+    def named() -> dict[str, str]:
+        tags = (EventTag.DOCUMENT_ADDED, EventTag.DOCUMENT_CHANGED)
+        return {payload["path"]: payload["document"] for tag, payload in house.events if tag in tags}
+
+    for name in ("a.txt", "b.txt"):
+        house.write(name, f"Text of {name}.")
+    house.run()
+    first = named()
+    assert first == {path: one.id for path, one in house.known().items()}
+    assert len(set(first.values())) == 2
+    house.write("a.txt", "Another text.")
+    house.run()
+    assert named() == {"a.txt": first["a.txt"]}
+    # What was taken out and comes back is the document that it was.
+    house.store.remove([DocumentId(first["b.txt"])])
+    house.run()
+    assert named() == {"b.txt": first["b.txt"]}
+    assert house.known()["b.txt"].id == first["b.txt"]
 
 
 def test_the_records_of_a_batch_are_written_before_its_commit_and_together(

@@ -127,7 +127,7 @@ def test_for_who_is_no_steward_the_desk_is_not_there(service: Any, browser: Call
         for path in (*PATHS, "/web/documents/progress"):
             response = ana.client.get(path)
             assert (response.status_code, response.text) == (404, absent.text), (person, path)
-        for path in ("runs", "quarantine", "remove", "relabel", "notes/x"):
+        for path in ("runs", "runs/stop", "quarantine", "remove", "relabel", "notes/x"):
             assert ana.client.post(f"/web/documents/{path}", json={}).status_code == 404
     assert 'href="/documents"' in browser("stella").get("/")
     with httpx2.Client(base_url=service.url, trust_env=False, follow_redirects=False) as stranger:
@@ -261,6 +261,15 @@ def test_while_a_run_is_on_its_progress_is_told_and_no_other_begins(
         again = stella.send("/web/documents/runs", {"run": progress["run"]})
         assert (again.status_code, again.json()["detail"]) == (400, "an ingest run is on already")
         assert browser("labella").client.get("/web/documents/progress").json()["run"] == progress["run"]
+        assert stella.send("/web/documents/runs/stop", {"run": "run-x"}).status_code == 404
+        assert stella.send("/web/documents/runs/stop", {"run": progress["run"]}).status_code == 202
+        assert stella.settled() == ""
+        assert run(service.data, "runs", {"id": progress["run"]})["runs"][0]["outcome"] == "stopped"
+        assert "stopped by a person" in stella.get("/documents/runs")
+        asked = events(service, "ingest:run:stopped")[0]
+        assert (asked["actor"], asked["payload"]) == ("stella", {"run": progress["run"]})
+        refused = service.inhouse("runs", progress["run"], "--stop")
+        assert (refused.returncode, "is not under way" in refused.stderr) == (2, True)
     finally:
         stop.set()
         going.join(60)

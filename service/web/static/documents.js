@@ -36,7 +36,7 @@ async function follow(pressed) {
       const told = await (await call("/web/documents/progress")).json();
       if (told.problem) problem.textContent = told.problem;
       if (!told.busy) break;
-      show(told.progress);
+      show(told);
       await wait(1000);
     }
     await refresh(pressed);
@@ -50,8 +50,15 @@ async function follow(pressed) {
   }
 }
 
-function show(progress) {
+function show({ run, progress }) {
   const bar = $("#share");
+  const button = $("#stop");
+  if (button) {
+    button.hidden = !run;
+    // A button that was pressed stays so until its run has ended.
+    button.disabled = button.dataset.stopping === run;
+    button.dataset.run = run ?? "";
+  }
   if (!progress) {
     bar.removeAttribute("value");
     return;
@@ -66,6 +73,11 @@ document.addEventListener("click", async (event) => {
     if (await send("/web/documents/runs", { run: button.dataset.run })) await follow(button);
   } else if (button?.classList.contains("retry")) {
     if (await send("/web/documents/quarantine", { entry: button.dataset.entry || null })) await follow(button);
+  } else if (button?.id === "stop") {
+    if (!(await send("/web/documents/runs/stop", { run: button.dataset.run }))) return;
+    button.dataset.stopping = button.dataset.run;
+    button.disabled = true;
+    say(texts.documents.stopping);
   } else if (button?.classList.contains("settle")) {
     const done = button.dataset.done === "yes";
     if (await send(`/web/documents/notes/${encodeURIComponent(button.dataset.note)}`, { done })) {
