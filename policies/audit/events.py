@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
-from policies.audit import payloads, policy_payloads
+from policies.audit import document_payloads, payloads, policy_payloads
 
 
 class EventTag(StrEnum):
@@ -80,22 +80,22 @@ PAYLOADS: Mapping[EventTag, type] = types.MappingProxyType(
         EventTag.CONVERSATION_OPENED: payloads.ConversationRead,
         EventTag.CREDENTIAL_REFUSED: payloads.CredentialRefused,
         EventTag.DATA_INITIALISED: payloads.DataInitialised,
-        EventTag.DOCUMENT_ADDED: payloads.DocumentWritten,
-        EventTag.DOCUMENT_CHANGED: payloads.DocumentWritten,
-        EventTag.DOCUMENT_DOWNLOADED: payloads.DocumentDownloaded,
-        EventTag.DOCUMENT_QUARANTINED: payloads.DocumentQuarantined,
-        EventTag.DOCUMENT_RELABELLED: payloads.DocumentRelabelled,
-        EventTag.DOCUMENT_REMOVED: payloads.DocumentRemoved,
-        EventTag.DOCUMENT_VIEWED: payloads.DocumentViewed,
+        EventTag.DOCUMENT_ADDED: document_payloads.DocumentWritten,
+        EventTag.DOCUMENT_CHANGED: document_payloads.DocumentWritten,
+        EventTag.DOCUMENT_DOWNLOADED: document_payloads.DocumentDownloaded,
+        EventTag.DOCUMENT_QUARANTINED: document_payloads.DocumentQuarantined,
+        EventTag.DOCUMENT_RELABELLED: document_payloads.DocumentRelabelled,
+        EventTag.DOCUMENT_REMOVED: document_payloads.DocumentRemoved,
+        EventTag.DOCUMENT_VIEWED: document_payloads.DocumentViewed,
         EventTag.FEEDBACK_DONE: payloads.FeedbackDone,
         EventTag.FEEDBACK_GIVEN: payloads.FeedbackGiven,
         EventTag.FEEDBACK_READ: payloads.FeedbackRead,
-        EventTag.HOLD_LIFTED: payloads.HoldChanged,
-        EventTag.HOLD_REFUSED: payloads.HoldRefused,
-        EventTag.HOLD_SET: payloads.HoldChanged,
-        EventTag.INGEST_FINISHED: payloads.IngestFinished,
-        EventTag.INGEST_STARTED: payloads.IngestStarted,
-        EventTag.INGEST_STOPPED: payloads.IngestStopped,
+        EventTag.HOLD_LIFTED: document_payloads.HoldChanged,
+        EventTag.HOLD_REFUSED: document_payloads.HoldRefused,
+        EventTag.HOLD_SET: document_payloads.HoldChanged,
+        EventTag.INGEST_FINISHED: document_payloads.IngestFinished,
+        EventTag.INGEST_STARTED: document_payloads.IngestStarted,
+        EventTag.INGEST_STOPPED: document_payloads.IngestStopped,
         EventTag.KEY_CREATED: payloads.KeyCreated,
         EventTag.KEY_REVOKED: payloads.KeyRevoked,
         EventTag.LINK_CREATED: payloads.LinkCreated,
