@@ -1,5 +1,5 @@
 # Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
-.PHONY: demo test lint install
+.PHONY: demo test lint install containers
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
@@ -9,6 +9,10 @@ demo: install
 
 test: install
 	$(RUN)/python -m pytest -n 2 --dist loadfile $(TESTS)
+
+# Needs root, podman, buildah, mmdebstrap, iproute2 and podman-compose; says what is missing, and is no error then.
+containers: install
+	$(RUN)/python -m pytest -m containers tests/containers
 
 lint: install
 	$(RUN)/ruff check .
