@@ -85,7 +85,8 @@ def texts(store: Store) -> dict[str, str]:
 
 def assert_whole(store: Store) -> None:
     """The indexes hold exactly the passages of what is live."""
-    live = {passage.id for one in store.documents(EVERYTHING) for passage in store.passages(EVERYTHING, one.id)}
+    there = store.documents(EVERYTHING, limit=10_000)
+    live = {passage.id for one in there for passage in store.passages(EVERYTHING, one.id)}
     assert set(store.exact.ids()) == live
     kept = {identifier for kb in ("handbook", "board") for ids, _ in store.vectors.all(kb) for identifier in ids}
     assert kept == live
@@ -125,6 +126,9 @@ def test_killed_at_any_step_it_shows_the_old_or_the_new_and_nothing_between(dire
         if done.returncode == 0:
             assert texts(again) == after
         classes = {one.path: one.access for one in again.documents(EVERYTHING)}
+        for one in again.documents(EVERYTHING):
+            # The label and its history change together.
+            assert again.label_changes(EVERYTHING, one.id)[-1].new == one.label
         assert classes.get("a.txt") in (STAFF, BOARD, None)
         assert_whole(again)
         # It goes on working, and opening once more changes nothing.
@@ -174,6 +178,19 @@ def test_relabelling_moves_between_readers_and_embeds_nothing(store: Store) -> N
         store.document(staff, made.id)
     board = AccessScope("dora", frozenset({BOARD.id}), "p")
     assert [hit.passage.text for hit in search.search("word secret", board, limit=5).hits] == ["word secret"]
+    assert_whole(store)
+
+
+def test_thousands_of_documents_move_together_and_each_has_its_history(store: Store) -> None:
+    made = store.commit([draft(f"{number}.txt", f"word {number}") for number in range(2_000)])
+    before = store.moment
+    store.relabel([(one.id, Label(BOARD)) for one in made[:1_500]])
+    assert store.moment == before + 1
+    staff, board = (AccessScope("ana", frozenset({one.id}), "p") for one in (STAFF, BOARD))
+    assert (len(store.documents(staff, limit=5_000)), len(store.documents(board, limit=5_000))) == (500, 1_500)
+    found = {hit.passage.path for hit in Search(store, EMBEDDER).search("word 3", staff, limit=50).hits}
+    assert found <= {one.path for one in made[1_500:]}
+    assert [one.new.access for one in store.label_changes(EVERYTHING, made[7].id)] == [STAFF, BOARD]
     assert_whole(store)
 
 
