@@ -118,6 +118,8 @@ def test_l1_every_command_leaves_its_record(service: Any, tmp_path: Path) -> Non
     act("quarantine.show", "quarantine", "show", found["quarantine.list"]["quarantine"][0]["id"])
     assert run[0] in act("quarantine.retry", "quarantine", "retry", code=5)
     act("runs", "runs")
+    # One that has ended: that one is ended while it is on, and recorded, is shown where runs are.
+    act("runs.stop", "runs", found["runs"]["runs"][0]["id"], "--stop", code=2)
     act("status", "status")
     act("audit.list", "audit", "list")
     act("audit.show", "audit", "show", "1")
@@ -160,6 +162,7 @@ def test_l1_every_command_leaves_its_record(service: Any, tmp_path: Path) -> Non
         "quarantine.list",
         "quarantine.show",
         "runs",
+        "runs.stop",
         "status",
     }
     assert {name for name, tags in told.items() if not tags} == silent
