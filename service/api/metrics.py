@@ -18,8 +18,6 @@ class Metrics:
         self.requests = Counter("inhouse_requests", "Requests.", ["route", "status"], registry=self._registry)
         self.seconds = Histogram("inhouse_request_seconds", "Time to the first byte.", ["route"], registry=self._registry)
         self.answers = Counter("inhouse_answers", "Answers by outcome.", ["outcome"], registry=self._registry)
-        self.documents = Gauge("inhouse_documents", "Live documents.", registry=self._registry)
-        self.passages = Gauge("inhouse_passages", "Live passages.", registry=self._registry)
         self.questions = Gauge("inhouse_questions_in_progress", "Answered or waiting.", registry=self._registry)
 
     def text(self) -> bytes:

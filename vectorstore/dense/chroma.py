@@ -87,7 +87,7 @@ class ChromaVectors:
             # Chroma restricts names; a hash of ours admits any name of a knowledge base and leads back from none.
             name = "kb-" + hashlib.sha256(kb.encode()).hexdigest()[:32]
             collection = self._client.get_or_create_collection(
-                name, embedding_function=None, configuration={"hnsw": {"space": "cosine", "ef_search": 200}}
+                name, embedding_function=None, configuration={"hnsw": {"space": "ip", "ef_search": 200}}
             )
             stored = collection.configuration_json.get("embedding_function")
             if stored and stored.get("type") not in (None, "legacy"):
