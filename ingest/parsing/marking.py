@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from ingest.parsing.right_to_left import is_right_to_left, runs
+
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom, in pixels from the upper left corner."""
 
@@ -48,10 +50,19 @@ def find(quote: str, page: str, before: int = 0) -> Found:
     start = text.find(whole, 0, before)
     if start >= 0:
         return Found((text.range(start, len(whole)),), len(words))
-    pieces = list(_pieces(words, text))
-    if 2 * sum(length for _, length, _ in pieces) < len(whole):
+    pieces = [(*text.range(start, length), length, count) for start, length, count in _pieces(words, text)]
+    found = _joined(pieces, len(whole))
+    if is_right_to_left(quote):
+        either_way = [one for one in runs(quote, page, _plain, before) if one[2] >= min(_PIECE, len(whole))]
+        found = max(found, _joined(either_way, len(whole)), key=lambda one: one.words)
+    return found
+
+
+def _joined(pieces: Sequence[tuple[int, int, int, int]], letters: int) -> Found:
+    """What is marked of these pieces of a quote of so many letters: nothing where they are less than half of it."""
+    if 2 * sum(length for _, _, length, _ in pieces) < letters:
         return Found()
-    return Found(tuple(text.range(start, length) for start, length, _ in pieces), sum(count for *_, count in pieces))
+    return Found(tuple((start, end) for start, end, *_ in pieces), sum(count for *_, count in pieces))
 
 
 class _Letters:

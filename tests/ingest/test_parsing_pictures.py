@@ -260,6 +260,76 @@ def test_where_only_parts_of_a_quote_are_there_they_are_marked_if_they_are_half_
     assert find("thirty days of leave, which is less than what people elsewhere get", page).ranges == ()
 
 
+SEEN = ".\u05d4\u05e0\u05e9 \u05dc\u05db\u05d1 \u05dd\u05d9\u05de\u05d9 30 \u05e9\u05d9"
+"""Five words of Hebrew and a number as they stand from left to right: there are thirty days in each year."""
+
+READ = ".\u05e9\u05e0\u05d4 \u05d1\u05db\u05dc \u05d9\u05de\u05d9\u05dd 30 \u05d9\u05e9"
+"""As a parser tells them: each word as it is read, the words as they stand."""
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        SEEN,
+        READ,
+        " ".join(reversed(READ.split())),
+        " ".join(word[::-1] for word in reversed(SEEN.split())),
+        f"\u05d9\u05e9\r\n{READ}\r\n\u05d9\u05e9",
+    ],
+    ids=["as it is seen", "the same", "as it is read", "as it was drawn", "among others"],
+)
+def test_a_quote_from_right_to_left_is_found_in_whichever_order_words_and_letters_are_told(page: str) -> None:
+    found = find(READ, page)
+    assert found.words == 5
+    (one,) = found.ranges
+    assert sorted(page[slice(*one)].replace(".", "")) == sorted(READ.replace(".", ""))
+    assert find(READ, page.replace("30", "31").replace("\u05e0", "\u05d0")).ranges == ()
+
+
+def test_of_quotes_from_right_to_left_that_stand_more_than_once_the_one_that_is_meant_is_marked() -> None:
+    line = " ".join(reversed(READ.split()))
+    page = f"{line}\n{line}\n{line}"
+    assert [find(READ, page, before).ranges[0][0] // len(line) for before in range(3)] == [0, 1, 2]
+
+
+def test_a_quote_from_right_to_left_is_marked_on_the_page_that_it_was_parsed_from(
+    pictures: PagePictures, plant: Any, tmp_path: Path
+) -> None:
+    """A page as programs without a notion of direction write it: glyphs from left to right, as they are seen."""
+    letters = {chr(0x5D0 + number): chr(ord("a") + number) for number in range(26)}
+    mapped = "".join(f"<{ord(code):02x}> <{ord(letter):04x}>\n" for letter, code in letters.items())
+    above = SEEN.replace("30", "17").replace("\u05dc\u05db\u05d1", "\u05d0\u05d1\u05d2")
+    drawn = ["".join(letters.get(one, one) for one in line) for line in (above, SEEN)]
+    content = "".join(f"BT /F 24 Tf 200 {700 - 100 * place} Td ({line}) Tj ET\n" for place, line in enumerate(drawn))
+    path = tmp_path / "hebrew.pdf"
+    path.write_bytes(
+        by_hand(
+            "<</Type/Catalog/Pages 2 0 R>>",
+            "<</Type/Pages/Count 1/Kids[3 0 R]>>",
+            "<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>",
+            "",
+            "<</Type/Font/Subtype/Type1/BaseFont/Helvetica/ToUnicode 6 0 R>>",
+            "",
+            streams={
+                4: content.encode(),
+                6: f"""/CIDInit /ProcSet findresource begin 12 dict begin begincmap /CMapName /H def /CMapType 2 def
+1 begincodespacerange <00> <ff> endcodespacerange
+{len(letters)} beginbfchar
+{mapped}endbfchar endcmap end end""".encode(),
+            },
+        )
+    )
+    document = plant(None).outcome(path)
+    assert isinstance(document, ParsedDocument)
+    line = next(one for one in document.text.splitlines() if "30" in one)
+    marked = pictures.render(path, 1, line)
+    assert marked.marked == 5
+    box = box_of(changed(pictures.render(path, 1, ""), marked))
+    # The second line, and all of it: a page of 800 points is 1,333 pixels high.
+    assert 1333 * 170 / 800 < box[1] < box[3] < 1333 * 230 / 800
+    assert box[2] - box[0] > 200
+
+
 def test_boxes_are_joined_along_a_line_and_not_over_columns_or_lines() -> None:
     boxes = [(10, 10, 15, 20), (16, 12, 20, 19), (60, 10, 70, 20), (60, 18, 65, 28), (66, 18, 70, 28)]
     assert lines(boxes) == [(10, 10, 20, 20), (60, 10, 70, 20), (60, 18, 70, 28)]
