@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import ollama
 import pytest
 
 from policies.errors import ModelRefused, ModelUnavailable, SettingsError
@@ -207,3 +208,21 @@ def test_nobody_there_says_what_to_start() -> None:
     with pytest.raises(ModelUnavailable, match="no model server answers") as caught:
         answer("http://127.0.0.1:9")
     assert "ollama serve" in caught.value.hint
+
+
+def test_the_server_of_these_tests_speaks_as_the_client_of_ollama_itself_reads(llama: Any) -> None:
+    """The official client parses strictly what it knows: a double that drifted from the protocol would be refused here."""
+    with ollama_server(llama, Behaviour()) as url, ollama.Client(host=url, trust_env=False, timeout=60) as client:
+        (listed,) = client.list().models
+        assert (listed.model, listed.digest) == ("tiny:latest", Behaviour().digest)
+        shown = client.show("tiny:latest")
+        assert shown.capabilities == ["completion"]
+        assert shown.modelinfo == {"llama.context_length": 2048}
+        said = [{"role": "user", "content": "Once upon a time"}]
+        parts = list(client.chat("tiny:latest", said, stream=True, options={"num_predict": 8}))
+        assert "".join(one.message.content or "" for one in parts).strip()
+        assert [one.done for one in parts] == [False] * (len(parts) - 1) + [True]
+        assert parts[-1].done_reason == "length"
+        assert (parts[-1].prompt_eval_count or 0) > 0
+        with pytest.raises(ollama.ResponseError, match="not found"):
+            client.show("other:latest")
