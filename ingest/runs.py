@@ -105,7 +105,7 @@ class RunStore:
         with reading(self._engine) as connection:
             row = connection.execute(_RUN.select().where(_RUN.c.id == identifier)).first()
         if row is None:
-            raise NotFoundError(f"there is no run {identifier!r}", hint="`inhouse runs` lists them.")
+            raise no_run(identifier)
         return RunReport.from_json(json.loads(row.report))
 
     def stop(self, identifier: str) -> None:
@@ -118,11 +118,11 @@ class RunStore:
         going.asked = True
         going.stop.set()
 
-    def runs(self, limit: int = 20) -> list[RunReport]:
-        """The newest reports, newest first, also where several started within one second."""
+    def runs(self, limit: int = 20, offset: int = 0) -> list[RunReport]:
+        """The newest reports but for `offset` of them, newest first, also where several started within one second."""
         newest_first: tuple[Any, ...] = (_RUN.c.started.desc(), sa.literal_column("rowid").desc())
         with reading(self._engine) as connection:
-            rows = connection.execute(_RUN.select().order_by(*newest_first).limit(limit)).all()
+            rows = connection.execute(_RUN.select().order_by(*newest_first).limit(limit).offset(offset)).all()
         return [RunReport.from_json(json.loads(row.report)) for row in rows]
 
     def quarantine(self, source: str | None = None) -> list[QuarantineEntry]:
@@ -204,3 +204,8 @@ class RunStore:
             report.outcome = "interrupted"
             report.error = "the process ended in mid-run; what it had committed is kept"
             self.save(report)
+
+
+def no_run(identifier: str) -> NotFoundError:
+    """What is raised for a run that is not there, or not there for who asks."""
+    return NotFoundError(f"there is no run {identifier!r}", hint="`inhouse runs` lists them.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -42,6 +42,7 @@ _FEEDBACK = sa.Table(
         for name in ("id", "person", "question", "kb", "verdict", "reason", "given")
     ),
     sa.Column("done", sa.Boolean),
+    sa.Column("documents", sa.JSON(none_as_null=True)),
 )
 
 
@@ -73,7 +74,8 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What a person said of an answer; `question` is its audit id, `kb` the knowledge base that it concerns."""
+    """What a person said of an answer; `question` is its audit id, `kb` the knowledge base that it concerns, `documents` the
+    ids of those that the answer rests on, None where that is not known."""
 
     id: str
     person: str
@@ -83,6 +85,7 @@ class Feedback:
     reason: str
     given: str
     done: bool
+    documents: Sequence[str] | None = None
 
 
 class ConversationStore:
@@ -162,19 +165,22 @@ class ConversationStore:
             connection.execute(_TURN.delete().where(_TURN.c.conversation == id))
             connection.execute(_CONVERSATION.delete().where(_CONVERSATION.c.id == id))
 
-    def give_feedback(self, person: str, question: str, kb: str | None, verdict: Verdict, reason: str) -> Feedback:
+    def give_feedback(
+        self, person: str, question: str, kb: str | None, verdict: Verdict, reason: str, documents: Sequence[str] | None = None
+    ) -> Feedback:
         """Keeps what a person said of an answer, for the stewards' list."""
-        given = Feedback("note-" + secrets.token_hex(6), person, question, kb, verdict, reason, _now(), False)
+        note = "note-" + secrets.token_hex(6)
+        given = Feedback(note, person, question, kb, verdict, reason, _now(), False, documents)
         row = {name: getattr(given, name) for name in Feedback.__dataclass_fields__}
         with writing(self._engine) as connection:
             connection.execute(_FEEDBACK.insert().values(row))
         return given
 
-    def feedback(self, limit: int = 200) -> list[Feedback]:
+    def feedback(self) -> list[Feedback]:
         """The stewards' list, newest first."""
         newest_first: tuple[Any, ...] = (_FEEDBACK.c.given.desc(), sa.literal_column("rowid").desc())
         with reading(self._engine) as connection:
-            return [Feedback(*row) for row in connection.execute(_FEEDBACK.select().order_by(*newest_first).limit(limit))]
+            return [Feedback(*row) for row in connection.execute(_FEEDBACK.select().order_by(*newest_first))]
 
     def asked(self, person: str, audit_id: str) -> Turn | None:
         """The turn in which a person asked the question of that audit id, if they still keep it."""

@@ -290,7 +290,10 @@ async def feedback(body: Judgement, visitor: Acting, shared: Shared) -> Response
 
     def keep() -> str:
         installation, person = shared.installation, visitor.principal.id
-        given = installation.conversations.give_feedback(person, body.question, body.kb, body.verdict, body.reason.strip())
+        store, reason = installation.conversations, body.reason.strip()
+        turn = store.asked(person, body.question)
+        documents = None if turn is None else sorted(set(shown.named(turn)))
+        given = store.give_feedback(person, body.question, body.kb, body.verdict, reason, documents)
         told = {"feedback": given.id, "question": body.question, "verdict": body.verdict}
         installation.audit.append(EventTag.FEEDBACK_GIVEN, person, told)
         return given.id

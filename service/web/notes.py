@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 import anyio.to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict
 
+from policies.access.scope import AccessScope
 from policies.audit.events import EventTag
 from policies.errors import NotFoundError
 from policies.identity import Principal
 from service.conversations.store import Feedback
 from service.operations.documents import listed
 from service.web.stewards import ActingSteward, shown, steward_page
-from service.web.turns import standing
+from service.web.turns import named, standing
 from service.web.visiting import Shared, Visitor
 from service.wiring import Installation
+from vectorstore.types import DocumentId
 
 router = APIRouter(tags=["pages"], include_in_schema=False)
+_MOST = 200
 
 
 class Settled(BaseModel):
@@ -41,11 +46,13 @@ class Note:
 
 @router.get("/documents/notes")
 async def notes(request: Request, shared: Shared) -> Response:
-    """The notes of the steward's knowledge bases and those that name none; what is open first, then the newest."""
+    """The notes of the steward's knowledge bases and those that name none, of answers that rest on nothing but what the
+    steward knows of; what is open first, then the newest."""
 
     def make(visitor: Visitor) -> Response:
         installation, principal = shared.installation, visitor.principal
-        found = [one for one in installation.conversations.feedback() if _concerns(installation, principal, one)]
+        every = installation.conversations.feedback()
+        found = list(islice(filter(_concerned(installation, principal), every), _MOST))
         found.sort(key=lambda one: one.done)
         told = [_told(installation, principal, one) for one in found]
         seen = [one.note.question for one in told if one.question is not None]
@@ -63,7 +70,7 @@ async def settle(note: str, body: Settled, visitor: ActingSteward, shared: Share
     def change() -> None:
         installation, principal = shared.installation, visitor.principal
         store = installation.conversations
-        if not _concerns(installation, principal, store.note(note)):
+        if not _concerned(installation, principal)(store.note(note)):
             raise NotFoundError(f"there is no note {note!r}", hint="The list shows those that are there.")
         installation.audit.append(EventTag.FEEDBACK_DONE, principal.id, {"feedback": note, "done": body.done})
         store.settle(note, done=body.done)
@@ -72,9 +79,26 @@ async def settle(note: str, body: Settled, visitor: ActingSteward, shared: Share
     return JSONResponse({"next": "/documents/notes"})
 
 
-def _concerns(installation: Installation, principal: Principal, note: Feedback) -> bool:
-    known = listed(installation, principal).classes
-    return note.kb is None or any(one.kb == note.kb for one in installation.store.access_classes() if one.id in known)
+def _concerned(installation: Installation, principal: Principal) -> Callable[[Feedback], bool]:
+    known = listed(installation, principal)
+    kbs = {None, *(one.kb for one in installation.store.access_classes() if one.id in known.classes)}
+    return lambda note: note.kb in kbs and _knows(installation, known, note)
+
+
+def _knows(installation: Installation, known: AccessScope, note: Feedback) -> bool:
+    documents = note.documents
+    if documents is None:
+        turn = installation.conversations.asked(note.person, note.question)
+        # What somebody wrote of an answer that nobody can look at any more could tell of any document.
+        if turn is None:
+            return False
+        documents = named(turn)
+    try:
+        for one in documents:
+            installation.store.document(known, DocumentId(one))
+    except NotFoundError:
+        return False
+    return True
 
 
 def _told(installation: Installation, principal: Principal, note: Feedback) -> Note:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain, count, islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict
 
 from ingest.report import RunReport
-from ingest.runs import QuarantineEntry
+from ingest.runs import QuarantineEntry, no_run
 from policies.errors import NotFoundError
 from policies.identity import Principal
 from service.api.state import State
@@ -22,7 +23,7 @@ from service.operations.ingest import IngestFolder, ingested
 from service.operations.quarantine import meaning, retried
 from service.operations.runs import stopped
 from service.web.background import Background
-from service.web.stewards import ActingSteward, Steward, require_tended, shown, steward_page, tends
+from service.web.stewards import ActingSteward, Steward, shown, steward_page, tends
 from service.web.visiting import Shared, Visitor
 from service.wiring import Installation
 
@@ -78,7 +79,18 @@ def _reports(installation: Installation, principal: Principal) -> list[RunReport
     def tended(source: str) -> bool:
         return tends(installation, principal, source)
 
-    return [one for one in installation.runs.runs(limit=_RUNS) if tended(one.source)]
+    # Runs over what is not the steward's count for nothing: how many there are would else show in how far back this goes.
+    parts = (installation.runs.runs(limit=_RUNS, offset=start) for start in count(0, _RUNS))
+    every = chain.from_iterable(takewhile(bool, parts))
+    return list(islice((one for one in every if tended(one.source)), _RUNS))
+
+
+def _source_of(installation: Installation, principal: Principal, run: str) -> str:
+    """The source of a run; raises NotFoundError for one that is not there, and for one whose source is not the steward's."""
+    found = installation.runs.run(run)
+    if not tends(installation, principal, found.source):
+        raise no_run(run)
+    return found.source
 
 
 @router.get("/web/documents/progress")
@@ -104,12 +116,7 @@ async def again(body: Again, visitor: ActingSteward, request: Request, shared: S
     named here."""
     installation, principal = shared.installation, visitor.principal
 
-    def source() -> str:
-        found = installation.runs.run(body.run).source
-        require_tended(installation, principal, found)
-        return found
-
-    folder = Path(await anyio.to_thread.run_sync(source))
+    folder = Path(await anyio.to_thread.run_sync(_source_of, installation, principal, body.run))
 
     def work(stop: threading.Event) -> None:
         ingested(installation, principal, IngestFolder(folder=folder), lambda event: None, stop)
@@ -124,7 +131,7 @@ async def stop(body: Again, visitor: ActingSteward, shared: Shared) -> Response:
 
     def change() -> None:
         installation = shared.installation
-        require_tended(installation, visitor.principal, installation.runs.run(body.run).source)
+        _source_of(installation, visitor.principal, body.run)
         stopped(installation, visitor.principal.id, body.run)
 
     await anyio.to_thread.run_sync(change)

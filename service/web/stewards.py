@@ -13,7 +13,7 @@ from fastapi.responses import Response
 
 from ingest.labelling import FILE_NAME, LabelRules
 from policies.access.actions import Action
-from policies.errors import AccessDenied, AuthenticationRequired, InhouseError, UsageError
+from policies.errors import AuthenticationRequired, InhouseError, UsageError
 from policies.identity import Principal, Role
 from service.operations.documents import may
 from service.web.rendering import desk_page, page, texts
@@ -70,12 +70,6 @@ def tends(installation: Installation, principal: Principal, source: str) -> bool
         given = []
     allowed = may(installation, principal, Action.INGEST, [None, *given]) and may(installation, principal, Action.LABEL, there)
     return allowed and bool(there or given)
-
-
-def require_tended(installation: Installation, principal: Principal, source: str) -> None:
-    """Raises AccessDenied for a source that is not the steward's."""
-    if not tends(installation, principal, source):
-        raise AccessDenied("this source is not yours to ingest", hint="A steward of all that is in it may.")
 
 
 Steward = Annotated[Visitor, Depends(steward)]

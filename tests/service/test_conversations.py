@@ -96,12 +96,13 @@ def test_titles_are_one_line_cut_at_a_word() -> None:
 
 
 def test_feedback_is_listed_newest_first(store: ConversationStore) -> None:
-    store.give_feedback("ana", "audit-1", "handbook", "wrong", "It is 31.")
+    store.give_feedback("ana", "audit-1", "handbook", "wrong", "It is 31.", ["doc-1", "doc-2"])
     store.give_feedback("eve", "audit-2", None, "right", "")
     assert [(one.person, one.verdict, one.done) for one in store.feedback()] == [
         ("eve", "right", False),
         ("ana", "wrong", False),
     ]
+    assert [one.documents for one in store.feedback()] == [None, ["doc-1", "doc-2"]]
 
 
 def history(*questions: str) -> list[Turn]:
@@ -140,6 +141,7 @@ def test_a_conversation_keeps_the_model_that_was_chosen_last_and_one_of_before_h
     store.close()
     with sqlite3.connect(tmp_path / "conversations.db") as database:
         database.execute("ALTER TABLE conversation DROP COLUMN model")
+        database.execute("ALTER TABLE feedback DROP COLUMN documents")
         database.execute("UPDATE alembic_version SET version_num = '0001'")
     database.close()
     store = ConversationStore(tmp_path / "conversations.db")
