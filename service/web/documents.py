@@ -98,7 +98,8 @@ def _excerpt(hit: Hit) -> str:
 @router.get("/documents/{document}")
 async def document(document: str, request: Request, shared: Shared, at: PageNumber = 1, passage: int | None = None) -> Response:
     """One document: its label, and where the steward may open it, each passage as the index sees it beside the text that it
-    was taken from, from the page on that is asked for or holds that passage. Recorded before it is shown."""
+    was taken from, from the page on that is asked for or holds the passage that starts there. Recorded before it
+    is shown."""
     return await steward_page(request, lambda visitor: _document_page(shared, visitor, DocumentId(document), at, passage))
 
 
@@ -113,7 +114,7 @@ def _document_page(shared: State, visitor: Visitor, identifier: DocumentId, at: 
         scope = scope_for(installation, principal, Action.OPEN)
         text, _ = installation.store.document_text(scope, identifier)
         passages = installation.store.passages(scope, identifier)
-        at = next((place // _PASSAGES_PAGE + 1 for place, one in enumerate(passages) if one.id == wanted), at)
+        at = next((place // _PASSAGES_PAGE + 1 for place, one in enumerate(passages) if one.start == wanted), at)
         on_page = passages[(at - 1) * _PASSAGES_PAGE : at * _PASSAGES_PAGE]
         pairs = [(one, context_text(one.title, one.heading, one.text), _in_place(text, one)) for one in on_page]
     told = {"document": found.id, "version": found.version, "path": found.path, "text": openable}
