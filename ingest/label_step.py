@@ -45,6 +45,9 @@ class LabelStep:
             document = state.known.get(file.relative)
             there = [*([document] if document else []), *state.lines(file.relative)]
             label, reason, detail = self._said(file)
+            released = state.request.released
+            if label is None and reason == UNLABELLED and released is not None and file.relative in released.paths:
+                label = released.label
             if label is not None:
                 moved += [(one, label) for one in there if _moves(one, label)]
             elif document is not None and document.overridden:

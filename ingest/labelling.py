@@ -100,6 +100,12 @@ class LabelRules:
             raise _wrong(path, "there is no [[rule]]", "Without one every document would be quarantined.")
         return cls(rules, collections, levels, names)
 
+    @classmethod
+    def of_one(cls, access: AccessClass, classifications: Iterable[str]) -> LabelRules:
+        """The rules of a source in which every file gets that access class."""
+        rule = LabelRule("*", access.kb, access.classification, access)
+        return cls([rule], [], tuple(classifications), ANY_NAMES)
+
     def classes(self) -> list[AccessClass]:
         """Every access class that a rule gives by itself; what files beside a document and the owners, groups and modes of
         files make of them is known only when those are looked at."""

@@ -117,7 +117,8 @@ class Pipeline:
 
     def classes_of(self, request: IngestRequest) -> list[AccessClass]:
         """The access classes that the request's labels can give; raises UsageError for labels that cannot be used."""
-        return self._rules(request, resolved_root(request.folder)).classes()
+        released = [request.released.label.access] if request.released else []
+        return [*self._rules(request, resolved_root(request.folder)).classes(), *released]
 
     def classes_there(self, request: IngestRequest) -> set[AccessClass]:
         """The access classes of the documents that the index has from the request's folder: a run may move or replace them."""
@@ -126,13 +127,15 @@ class Pipeline:
     def _begin(self, request: IngestRequest) -> RunState:
         root = resolved_root(request.folder)
         rules = self._rules(request, root)
-        source = str(root)
+        source = request.given.source if request.given else str(root)
         report = RunReport(id="run-" + secrets.token_hex(6), source=source, started=_now(), dry_run=request.dry_run)
-        act = Act(self._actor, f"ingest {report.id}")
+        act = Act(self._actor, request.released.reason if request.released else f"ingest {report.id}")
         quarantined = {one.path: one for one in self._runs.quarantine(source)}
         return RunState(request, source, rules, report, self._store.known(source), quarantined, act)
 
     def _rules(self, request: IngestRequest, root: Path) -> LabelRules:
+        if request.given is not None:
+            return LabelRules.of_one(request.given.access, self._classifications)
         return LabelRules.load(request.labels or root / FILE_NAME, self._classifications, self._names)
 
     def _end(self, report: RunReport) -> None:
@@ -147,7 +150,7 @@ class Pipeline:
         refusing = Refusing(state, self._runs, self._record)
         removing = Removing(state, self._store, refusing, self._record)
         found = self._find(state, refusing)
-        sources = LabelSources(state.rules, Path(state.source), self._permitted)
+        sources = LabelSources(state.rules, resolved_root(state.request.folder), self._permitted)
         label_step = LabelStep(state, sources, store=self._store, refusing=refusing, removing=removing, record=self._record)
         files = label_step.label(found, stop)
         progress = Progress(listener, state.report, sum(one.size for one in files))
@@ -182,6 +185,12 @@ class Pipeline:
     def _find(self, state: RunState, refusing: Refusing) -> list[FoundFile]:
         """The files of the source in the order of the walk; what is no plain file is
         refused, and a file that narrows the label of another is none of them."""
+        if state.request.given is not None:
+            files = list(state.request.given.files)
+            state.report.found = len(files)
+            state.files |= {one.relative for one in files}
+            state.seen |= state.files
+            return files
         files = []
         root = Path(state.source)
         for one in walk(root, skip=frozenset({FILE_NAME})):

@@ -10,8 +10,9 @@ from typing import Any
 from ingest.labelling import LabelRules
 from ingest.report import RunReport
 from ingest.runs import QuarantineEntry
+from ingest.sources.folder import FoundFile
 from policies.audit.events import EventTag
-from policies.labels import Label
+from policies.labels import AccessClass, Label
 from vectorstore.types import Act, Document
 
 RECORD_TYPE = "application/x-record"
@@ -26,9 +27,28 @@ Listener = Callable[[Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """Files of a source that is no folder, which all get one access class."""
+
+    source: str
+    access: AccessClass
+    files: tuple[FoundFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A person's label for files that no rule labels, by relative path, and why they are let out of quarantine."""
+
+    label: Label
+    paths: frozenset[str]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class IngestRequest:
     """A folder and what to do with it. `labels` is a file elsewhere than in the folder; `confirmed` lets a prune remove
-    more than its share; `retry` parses what is in quarantine again; `only` limits the run to these relative paths."""
+    more than its share; `retry` parses what is in quarantine again; `only` limits the run to these relative paths. `given` are
+    the files where the source is no folder; `folder` then holds them. `released` are files that get a label from a person."""
 
     folder: Path
     labels: Path | None = None
@@ -37,6 +57,8 @@ class IngestRequest:
     dry_run: bool = False
     retry: bool = False
     only: frozenset[str] | None = None
+    given: Given | None = None
+    released: Released | None = None
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingest.report import RunReport
+from ingest.uploads import Uploads
 from policies.database import open_database, reading, writing
 from policies.errors import NotFoundError, UsageError
 
@@ -87,6 +88,8 @@ class RunStore:
 
     def __init__(self, path: Path) -> None:
         self._engine = open_database(path, Path(__file__).parent / "migrations")
+        self.uploads = Uploads(path.parent / "uploads", self._engine)
+        """What was uploaded, and is kept."""
         self.progress: Mapping[str, Any] | None = None
         """How far the run is that is on, as its listener was last told; None where none is on."""
         self.going: Going | None = None

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def open_pipeline(installation: Installation, principal: Principal) -> Iterator[Pipeline]:
+def open_pipeline(installation: Installation, principal: Principal, *, wait_seconds: float = 0) -> Iterator[Pipeline]:
     """A pipeline for one run on behalf of the principal, with its parser processes; raises UsageError while
-    another run is on."""
-    if not installation.ingest_lock.acquire(blocking=False):
+    another run is on, after so many seconds."""
+    if not installation.ingest_lock.acquire(timeout=wait_seconds):
         raise UsageError("an ingest run is on already", hint="Wait until it has ended; `inhouse runs` shows it.")
     try:
         settings = installation.settings.ingest

@@ -181,6 +181,9 @@ class IngestSettings(SettingsGroup):
     silence_seconds: int = Field(60, ge=1, description="Seconds without any sign of progress before a worker is ended.")
     output_mb: int = Field(64, ge=1, description="Most text that one file may give, in MiB.")
     file_mb: int = Field(256, ge=1, description="Largest file that is read, in MiB.")
+    upload_files: int = Field(
+        20, ge=1, le=1000, description="Files that are uploaded together, and that come in at the same time from all people."
+    )
     passage_pieces: int = Field(200, ge=32, le=2048, description="Length of a passage in the embedder's word pieces.")
     prune_share: float = Field(
         1 / 3, gt=0, le=1, description="`--prune` asks first when more than this share of a folder's documents would go."

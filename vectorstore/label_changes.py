@@ -87,6 +87,9 @@ def write_commit(
         kept = said[place]
         if kept.override is not None and draft.origin is not Origin.OVERRIDE:
             _update(connection, kept.document, ruled=draft.label.as_text())
+        elif draft.origin is Origin.OVERRIDE:
+            # A person's label holds over later runs also where it is the first.
+            _update(connection, kept.document, override=draft.label.as_text())
         _note_change(connection, kept.document, _label_before(before.get(place)), _settled(draft, kept).label, act)
 
 

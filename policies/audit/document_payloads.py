@@ -54,6 +54,33 @@ class DocumentRemoved(TypedDict):
     reason: str
 
 
+class DocumentDiscarded(TypedDict):
+    """An upload that was in quarantine for that reason was let go of, with its file."""
+
+    entry: str
+    path: str
+    reason: str
+
+
+class DocumentReleased(TypedDict):
+    """A file that no rule labels got a label, as JSON, from the actor, and is tried again; `reason` is theirs."""
+
+    entry: str
+    path: str
+    label: str
+    reason: str
+
+
+class DocumentUploaded(TypedDict):
+    """A file came in from a browser, whole: what it was called, its bytes, and the label that it gets if it can be indexed."""
+
+    upload: str
+    path: str
+    sha256: str
+    size: int
+    label: str
+
+
 class DocumentViewed(TypedDict):
     """A document was shown to the actor; `text` says whether its parsed text was, or only what is known of it."""
 

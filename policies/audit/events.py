@@ -28,10 +28,13 @@ class EventTag(StrEnum):
     DATA_INITIALISED = "data:initialised"
     DOCUMENT_ADDED = "document:added"
     DOCUMENT_CHANGED = "document:changed"
+    DOCUMENT_DISCARDED = "document:discarded"
     DOCUMENT_DOWNLOADED = "document:downloaded"
     DOCUMENT_QUARANTINED = "document:quarantined"
     DOCUMENT_RELABELLED = "document:relabelled"
+    DOCUMENT_RELEASED = "document:released"
     DOCUMENT_REMOVED = "document:removed"
+    DOCUMENT_UPLOADED = "document:uploaded"
     DOCUMENT_VIEWED = "document:viewed"
     FEEDBACK_DONE = "feedback:done"
     FEEDBACK_GIVEN = "feedback:given"
@@ -82,10 +85,13 @@ PAYLOADS: Mapping[EventTag, type] = types.MappingProxyType(
         EventTag.DATA_INITIALISED: payloads.DataInitialised,
         EventTag.DOCUMENT_ADDED: document_payloads.DocumentWritten,
         EventTag.DOCUMENT_CHANGED: document_payloads.DocumentWritten,
+        EventTag.DOCUMENT_DISCARDED: document_payloads.DocumentDiscarded,
         EventTag.DOCUMENT_DOWNLOADED: document_payloads.DocumentDownloaded,
         EventTag.DOCUMENT_QUARANTINED: document_payloads.DocumentQuarantined,
         EventTag.DOCUMENT_RELABELLED: document_payloads.DocumentRelabelled,
+        EventTag.DOCUMENT_RELEASED: document_payloads.DocumentReleased,
         EventTag.DOCUMENT_REMOVED: document_payloads.DocumentRemoved,
+        EventTag.DOCUMENT_UPLOADED: document_payloads.DocumentUploaded,
         EventTag.DOCUMENT_VIEWED: document_payloads.DocumentViewed,
         EventTag.FEEDBACK_DONE: payloads.FeedbackDone,
         EventTag.FEEDBACK_GIVEN: payloads.FeedbackGiven,

@@ -13,6 +13,9 @@ from service.api.metrics import Measured, Metrics
 from service.api.state import State
 from service.wiring import Installation
 
+UPLOADS = "/web/documents/uploads"
+"""The one route that takes files."""
+
 
 def create_app(installation: Installation) -> FastAPI:
     """An application over an installation that this process owns."""
@@ -32,5 +35,11 @@ def create_app(installation: Installation) -> FastAPI:
     for room in (chat, retrieval, operating):
         app.include_router(room.router)
     app.add_middleware(Measured, metrics=metrics)
-    app.add_middleware(Guard, hosts=server.allowed_hosts, origins=server.allowed_origins, max_body_bytes=server.max_body_bytes)
+    app.add_middleware(
+        Guard,
+        hosts=server.allowed_hosts,
+        origins=server.allowed_origins,
+        max_body_bytes=server.max_body_bytes,
+        larger={UPLOADS: installation.settings.ingest.file_mb * 2**20},
+    )
     return app

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -40,20 +41,32 @@ class Misdirected(UsageError):
 
 
 class Guard:
-    """Checks Host against DNS rebinding, Origin against pages of other sites, and the body's size while it comes in."""
+    """Checks Host against DNS rebinding, Origin against pages of other sites, and the body's size while it comes in;
+    `larger` has the paths at which it may be more than `max_body_bytes`."""
 
-    def __init__(self, app: ASGIApp, *, hosts: Sequence[str], origins: Sequence[str], max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Sequence[str],
+        origins: Sequence[str],
+        max_body_bytes: int,
+        larger: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         self._app = app
         self._hosts = frozenset(host.lower() for host in hosts)
         self._origins = frozenset(origins)
         self._limit = max_body_bytes
+        self._larger = larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, as ASGI has it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refusal = self._refusal([(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]])
+        limit = self._larger.get(scope["path"], self._limit)
+        sent = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        refusal = self._refusal(sent, limit)
         started = False
         over: list[BodyTooLarge] = []
 
@@ -69,12 +82,12 @@ class Guard:
 
         if refusal is None:
             with suppress(BodyTooLarge):
-                await self._app(scope, self._limited(receive, over), sending)
+                await self._app(scope, self._limited(receive, over, limit), sending)
             refusal = over[0] if over else None
         if refusal is not None and not started:
             await answer(scope["path"], refusal)(scope, receive, sending)
 
-    def _refusal(self, sent: list[tuple[str, str]]) -> InhouseError | None:
+    def _refusal(self, sent: list[tuple[str, str]], limit: int) -> InhouseError | None:
         names = [name for name, _ in sent]
         twice = next((name for name in _SINGLE if names.count(name) > 1), None)
         if twice is not None:
@@ -92,26 +105,28 @@ class Guard:
         if origin is not None and origin not in self._origins and not _same_site(origin, host):
             return AccessDenied("a page of another site may not call this service", hint="See server.allowed_origins.")
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length[:20]) > self._limit:
-            return self._too_large()
+        if not length.isdecimal() or int(length[:20]) > limit:
+            return _too_large(limit)
         return None
 
-    def _limited(self, receive: Receive, over: list[BodyTooLarge]) -> Receive:
+    @staticmethod
+    def _limited(receive: Receive, over: list[BodyTooLarge], limit: int) -> Receive:
         seen = 0
 
         async def receiving() -> Message:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > self._limit:
-                over.append(self._too_large())
+            if seen > limit:
+                over.append(_too_large(limit))
                 raise over[0]
             return message
 
         return receiving
 
-    def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(f"the body is over {self._limit} bytes", hint="See server.max_body_bytes.")
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is over {limit} bytes", hint="See server.max_body_bytes, and ingest.file_mb for uploads.")
 
 
 def _same_site(origin: str, host: str) -> bool:

@@ -1,19 +1,21 @@
-"""`inhouse quarantine`: list, show, retry."""
+"""`inhouse quarantine`: list, show, release, retry."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from policies.errors import Interrupted, PartialFailure
-from service.cli._common import ConfigOption, DataOption, JsonOption, absolute, perform
+from service.cli._common import AsOption, ConfigOption, DataOption, JsonOption, absolute, perform
 from service.cli.display import say, say_json, table
 from service.cli.ingest_cmd import described, show_report
 from service.cli.meter import meter
 
-app = typer.Typer(pretty_exceptions_enable=False, no_args_is_help=True, help="List, show and retry what could not be indexed.")
+app = typer.Typer(
+    pretty_exceptions_enable=False, no_args_is_help=True, help="List, show, release and retry what could not be indexed."
+)
 
 
 @app.command("list")
@@ -41,6 +43,43 @@ def show(
         return
     for name, value in found["entry"].items():
         say(f"{name}: {value}")
+
+
+@app.command()
+def release(
+    id: Annotated[str, typer.Argument(metavar="ID", help="An entry's id.")],
+    kb: Annotated[str, typer.Option("--kb", metavar="NAME", help="Knowledge base.")],
+    classification: Annotated[str, typer.Option("--classification", metavar="NAME", help="A classification of the settings.")],
+    groups: Annotated[list[str], typer.Option("--groups", metavar="NAME", help="A group that may read it; repeat for more.")],
+    owner: Annotated[str, typer.Option("--owner", metavar="NAME", help="Who answers for it.")],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the log.")],
+    labels: Annotated[Path | None, typer.Option("--labels", metavar="FILE", help="Label rules, as for ingest.")] = None,
+    as_person: AsOption = None,
+    json: JsonOption = False,
+    data: DataOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Give a file that no rule labels a label, and index it. The label holds over later runs. What is in quarantine for another
+    reason cannot be released: `show` says what helps."""
+    request: dict[str, Any] = {
+        "id": id,
+        "kb": kb,
+        "classification": classification,
+        "groups": groups,
+        "owner": owner,
+        "reason": reason,
+    }
+    request |= {"labels": str(absolute(labels)) if labels else None, "as_person": as_person}
+    with meter(described, shown=not json) as take:
+        report = perform(data, config, "quarantine.release", request, emit=take)["run"]
+    if json:
+        say_json(report)
+    else:
+        show_report(report)
+    if report["outcome"] in ("interrupted", "stopped"):
+        raise Interrupted("stopped; what was committed is kept", hint="Run the same command again to go on.")
+    if report["quarantined"]:
+        raise PartialFailure("it is in quarantine for another reason now", hint="inhouse quarantine list")
 
 
 @app.command()

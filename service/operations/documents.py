@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ingest.uploads import is_upload
 from policies.access.actions import Action
 from policies.access.scope import AccessScope
 from policies.access.verdict import Allow
@@ -157,6 +158,9 @@ def removed(installation: Installation, principal: Principal, known: AccessScope
     told = [{"document": one.id, "version": one.version, "path": one.path, "reason": "asked for"} for one in (held or found)]
     installation.audit.append_all([(tag, principal.id, one) for one in told])
     count = installation.store.remove([one.id for one in found], seen={one.id: one.access for one in found})
+    for one in found:
+        if is_upload(one.source):
+            installation.runs.uploads.forget(one.source, one.path, one.content_sha256)
     return {"removed": count, "documents": [described(document) for document in found]}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from ingest.run_state import IngestRequest
+from ingest.run_state import IngestRequest, Released
 from policies.access.actions import Action
 from policies.access.verdict import Deny
 from policies.errors import AccessDenied
@@ -38,9 +38,16 @@ def ingest(installation: Installation, request: IngestFolder, emit: Emit, stop: 
 
 
 def ingested(
-    installation: Installation, principal: Principal, request: IngestFolder, emit: Emit, stop: threading.Event
+    installation: Installation,
+    principal: Principal,
+    request: IngestFolder,
+    emit: Emit,
+    stop: threading.Event,
+    *,
+    released: Released | None = None,
 ) -> Result:
-    """The same for a principal whom the caller has authenticated; `as_person` does not count."""
+    """The same for a principal whom the caller has authenticated; `as_person` does not count. `released` are files that get
+    their label from the principal."""
     from service.ingesting import open_pipeline
 
     def refused(action: Action, classes: Iterable[AccessClass]) -> AccessClass | None:
@@ -55,6 +62,7 @@ def ingested(
         dry_run=request.dry_run,
         retry=request.retry,
         only=frozenset(request.only) if request.only is not None else None,
+        released=released,
     )
     with open_pipeline(installation, principal) as pipeline:
         denied = refused(Action.INGEST, pipeline.classes_of(wanted))

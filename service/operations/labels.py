@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -51,12 +51,9 @@ class LabelWish(BaseModel):
         if not said:
             raise UsageError("nothing is said of a label", hint="Say at least one part of it, or --clear.")
         access = document.access
-        kb, owner = (self.kb if self.kb is not None else access.kb).strip(), (self.owner or access.owner).strip()
-        groups = access.groups if self.groups is None else frozenset(one.strip() for one in self.groups if one.strip())
-        if not (kb and owner and groups):
-            raise UsageError("a label needs a knowledge base, at least one group and an owner", hint="Fill in every field.")
+        kb, groups = access.kb if self.kb is None else self.kb, access.groups if self.groups is None else self.groups
         return Label(
-            AccessClass(kb, self.classification or access.classification, groups, owner),
+            access_of(kb, self.classification or access.classification, groups, self.owner or access.owner),
             (document.purpose if self.purpose is None else self.purpose).strip(),
             (document.retention if self.retention is None else self.retention).strip(),
             Origin.OVERRIDE,
@@ -97,6 +94,14 @@ class Effect:
     name: str
     gains: int
     loses: int
+
+
+def access_of(kb: str, classification: str, groups: Iterable[str], owner: str) -> AccessClass:
+    """The access class of what a person filled in; raises UsageError where a part is empty."""
+    named = frozenset(one.strip() for one in groups if one.strip())
+    if not (kb.strip() and owner.strip() and named):
+        raise UsageError("a label needs a knowledge base, at least one group and an owner", hint="Fill in every field.")
+    return AccessClass(kb.strip(), classification, named, owner.strip())
 
 
 def relabel(installation: Installation, request: RelabelDocuments, emit: Emit, stop: threading.Event) -> Result:
@@ -145,11 +150,13 @@ def plan(installation: Installation, principal: Principal, ids: Sequence[str], w
     label: documents would else go where their steward may no longer take them back."""
     planned = [(one, wish.on(one)) for one in chosen(installation, principal, ids, Action.LABEL)]
     for label in dict.fromkeys(label for _, label in planned):
-        _check(installation, principal, label)
+        require_label(installation, principal, label)
     return planned
 
 
-def _check(installation: Installation, principal: Principal, label: Label) -> None:
+def require_label(installation: Installation, principal: Principal, label: Label) -> None:
+    """Raises UsageError for a label that cannot be, AccessDenied for one under which the principal may not put documents in,
+    or not take them back."""
     access = label.access
     if access.classification not in installation.settings.access.classifications:
         raise UsageError(f"there is no classification {access.classification!r}", hint="Choose one of the list.")

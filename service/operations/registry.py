@@ -66,6 +66,7 @@ _MODULES = {
     "policy.simulate": "service.operations.policy_trial",
     "policy.test": "service.operations.policy_trial",
     "quarantine.list": "service.operations.quarantine",
+    "quarantine.release": "service.operations.quarantine",
     "quarantine.retry": "service.operations.quarantine",
     "quarantine.show": "service.operations.quarantine",
     "runs": "service.operations.runs",

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 
 from policies.errors import NotFoundError
 from service.api.application import create_app
-from service.web import audit, changes, chat, documents, explaining, notes, provider_sign_in, runs, sign_in, sources
+from service.web import audit, changes, chat, documents, explaining, notes, provider_sign_in, runs, sign_in, sources, uploads
 from service.web.background import Background
 from service.wiring import Installation
 
@@ -34,6 +34,6 @@ def create_site(installation: Installation) -> FastAPI:
         return Response(body, media_type=kind, headers={"cache-control": "no-cache"})
 
     app.state.background = Background()
-    for room in (sign_in, provider_sign_in, chat, sources, runs, notes, changes, documents, explaining, audit):
+    for room in (sign_in, provider_sign_in, chat, sources, uploads, runs, notes, changes, documents, explaining, audit):
         app.include_router(room.router)
     return app

@@ -14,13 +14,16 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict
 
+from ingest.refusing import UNLABELLED
 from ingest.report import RunReport
 from ingest.runs import QuarantineEntry, no_run
-from policies.errors import NotFoundError
+from ingest.uploads import is_upload
+from policies.errors import NotFoundError, UsageError
 from policies.identity import Principal
 from service.api.state import State
 from service.operations.ingest import IngestFolder, ingested
-from service.operations.quarantine import meaning, retried
+from service.operations.labels import Reason
+from service.operations.quarantine import ReleaseQuarantine, discarded, meaning, released, releasing, retried
 from service.operations.runs import stopped
 from service.web.background import Background
 from service.web.stewards import ActingSteward, Steward, shown, steward_page, tends
@@ -47,12 +50,27 @@ class Retry(BaseModel):
     entry: str | None = None
 
 
+class Release(BaseModel):
+    """An entry by id, the label that its file gets, and why; groups are parted by commas."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str
+    kb: str
+    classification: str
+    groups: str
+    owner: str
+    reason: Reason
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is in quarantine, and what its reason means in words."""
+    """What is in quarantine, what its reason means in words, and whether a label lets it out, or why not."""
 
     entry: QuarantineEntry
     meaning: str
+    releasable: bool
+    uploaded: bool
+    releasing: str
 
 
 @router.get("/documents/runs")
@@ -66,7 +84,7 @@ async def runs(request: Request, shared: Shared) -> Response:
             "runs.html",
             "runs",
             visitor,
-            sources=sorted(newest.values(), key=lambda one: one.source),
+            sources=sorted((one for one in newest.values() if not is_upload(one.source)), key=lambda one: one.source),
             reports=reports[:_SHOWN_RUNS],
             busy=_busy(request, shared),
         )
@@ -116,7 +134,10 @@ async def again(body: Again, visitor: ActingSteward, request: Request, shared: S
     named here."""
     installation, principal = shared.installation, visitor.principal
 
-    folder = Path(await anyio.to_thread.run_sync(_source_of, installation, principal, body.run))
+    source = await anyio.to_thread.run_sync(_source_of, installation, principal, body.run)
+    if is_upload(source):
+        raise UsageError("what was uploaded is not ingested again", hint="Upload the file again: it is a new version.")
+    folder = Path(source)
 
     def work(stop: threading.Event) -> None:
         ingested(installation, principal, IngestFolder(folder=folder), lambda event: None, stop)
@@ -148,7 +169,7 @@ async def quarantine(request: Request, shared: Shared) -> Response:
             "quarantine.html",
             "quarantine",
             visitor,
-            entries=[Entry(one, meaning(one.reason)) for one in entries[:_SHOWN_ENTRIES]],
+            entries=[_described(one) for one in entries[:_SHOWN_ENTRIES]],
             count=len(entries),
             busy=_busy(request, shared),
         )
@@ -162,11 +183,9 @@ async def retry(body: Retry, visitor: ActingSteward, request: Request, shared: S
     installation, principal = shared.installation, visitor.principal
 
     def chosen() -> list[QuarantineEntry]:
-        entries = _entries(installation, principal)
-        found = [one for one in entries if body.entry in (None, one.id)]
-        if body.entry is not None and not found:
-            raise NotFoundError(f"there is nothing in quarantine under {body.entry!r}", hint="Load the page again.")
-        return found
+        if body.entry is not None:
+            return [_tended_entry(installation, principal, body.entry)]
+        return _entries(installation, principal)
 
     entries = await anyio.to_thread.run_sync(chosen)
 
@@ -175,6 +194,55 @@ async def retry(body: Retry, visitor: ActingSteward, request: Request, shared: S
 
     await _background(request).begin(principal.id, work)
     return JSONResponse({"next": "/documents/quarantine"}, 202)
+
+
+@router.get("/documents/release")
+async def releasing_page(request: Request, shared: Shared, entry: str) -> Response:
+    """The label that a file in quarantine gets, to be filled in."""
+
+    def make(visitor: Visitor) -> Response:
+        found = _tended_entry(shared.installation, visitor.principal, entry)
+        levels = shared.installation.settings.access.classifications
+        return shown("release.html", "quarantine", visitor, one=_described(found), classifications=levels)
+
+    return await steward_page(request, make)
+
+
+@router.post("/web/documents/release")
+async def release(body: Release, visitor: ActingSteward, request: Request, shared: Shared) -> Response:
+    """Gives a file that no rule labels a label, and indexes it; what cannot be is said at once, the run goes on after this."""
+    installation, principal = shared.installation, visitor.principal
+    await anyio.to_thread.run_sync(_tended_entry, installation, principal, body.id)
+    wanted = ReleaseQuarantine(**{**body.model_dump(), "groups": body.groups.split(",")})
+
+    def work(stop: threading.Event) -> None:
+        released(installation, principal, wanted, lambda event: None, stop)
+
+    await _background(request).begin(principal.id, work)
+    return JSONResponse({"next": "/documents/quarantine"}, 202)
+
+
+@router.post("/web/documents/quarantine/discard")
+async def discard(body: Retry, visitor: ActingSteward, shared: Shared) -> Response:
+    """Lets go of an upload that is in quarantine; recorded."""
+
+    def change() -> None:
+        found = _tended_entry(shared.installation, visitor.principal, body.entry or "")
+        discarded(shared.installation, visitor.principal, found)
+
+    await anyio.to_thread.run_sync(change)
+    return JSONResponse({"next": "/documents/quarantine"})
+
+
+def _tended_entry(installation: Installation, principal: Principal, identifier: str) -> QuarantineEntry:
+    found = next((one for one in _entries(installation, principal) if one.id == identifier), None)
+    if found is None:
+        raise NotFoundError(f"there is nothing in quarantine under {identifier!r}", hint="Load the page again.")
+    return found
+
+
+def _described(entry: QuarantineEntry) -> Entry:
+    return Entry(entry, meaning(entry.reason), entry.reason == UNLABELLED, is_upload(entry.source), releasing(entry.reason))
 
 
 def _entries(installation: Installation, principal: Principal) -> list[QuarantineEntry]:

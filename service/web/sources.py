@@ -19,6 +19,7 @@ from policies.audit.events import EventTag
 from policies.errors import NotFoundError
 from policies.identity import Principal
 from service.operations.documents import LastLook, scope_for
+from service.operations.uploads import original_file
 from service.web.rendering import fragment
 from service.web.visiting import Shared, Visiting
 from service.wiring import Installation
@@ -97,7 +98,7 @@ async def original(document: str, visitor: Visiting, shared: Shared, version: in
         installation, principal = shared.installation, visitor.principal
         look = LastLook(installation, principal)
         found = openable_document(installation, principal, DocumentId(document))
-        body = unchanged(found, version).read_bytes()
+        body = unchanged(installation, found, version).read_bytes()
         told = {"document": found.id, "version": found.version, "path": found.path}
         installation.audit.append(EventTag.DOCUMENT_DOWNLOADED, principal.id, told)
         look.require(Action.OPEN, found.id)
@@ -121,7 +122,7 @@ async def picture(document: str, visitor: Visiting, shared: Shared, version: int
         on = next((page for page in pages if page.start <= start < page.end), None)
         if on is None or found.media_type != "application/pdf":
             raise NotFoundError("there is no picture of this page", hint="Its text is shown beside the answer.")
-        path = unchanged(found, version)
+        path = unchanged(installation, found, version)
         words = text[start : min(end, on.end)]
         before = text[on.start : start].count(words)
         drawn = installation.pictures.render(path, on.number, words, before=before)
@@ -133,11 +134,11 @@ async def picture(document: str, visitor: Visiting, shared: Shared, version: int
     return await anyio.to_thread.run_sync(draw)
 
 
-def unchanged(document: Document, version: int) -> Path:
+def unchanged(installation: Installation, document: Document, version: int) -> Path:
     """The file that a version of a document was made from; raises NotFoundError where it is gone or has changed since."""
     gone = NotFoundError("the original is no longer there as it was indexed", hint="Its text is still shown beside the answer.")
-    path = (Path(document.source).resolve() / document.path).resolve()
-    if document.version != version or not path.is_relative_to(Path(document.source).resolve()):
+    path = original_file(installation, document)
+    if document.version != version or path is None:
         raise gone
     try:
         state = path.stat()

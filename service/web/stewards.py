@@ -12,6 +12,7 @@ from fastapi import Depends, HTTPException, Request
 from fastapi.responses import Response
 
 from ingest.labelling import FILE_NAME, LabelRules
+from ingest.uploads import is_upload
 from policies.access.actions import Action
 from policies.errors import AuthenticationRequired, InhouseError, UsageError
 from policies.identity import Principal, Role
@@ -21,7 +22,7 @@ from service.web.sign_in import to_sign_in
 from service.web.visiting import Visitor, acting, visiting
 from service.wiring import Installation
 
-_PLACES = ("documents", "runs", "quarantine", "notes")
+_PLACES = ("documents", "upload", "runs", "quarantine", "notes")
 
 
 async def steward(request: Request) -> Visitor:
@@ -65,7 +66,11 @@ def tends(installation: Installation, principal: Principal, source: str) -> bool
     there = installation.store.classes_of(source)
     levels = installation.settings.access.classifications
     try:
-        given = LabelRules.load(Path(source) / FILE_NAME, levels, installation.settings.label_names()).classes()
+        if is_upload(source):
+            access = installation.runs.uploads.access(source)
+            given = [] if access is None else [access]
+        else:
+            given = LabelRules.load(Path(source) / FILE_NAME, levels, installation.settings.label_names()).classes()
     except UsageError:
         given = []
     allowed = may(installation, principal, Action.INGEST, [None, *given]) and may(installation, principal, Action.LABEL, there)

@@ -31,7 +31,15 @@ classification = "internal"
 groups = ["everyone"]
 owner = "hr"
 """
-PATHS = ("/documents", "/documents/runs", "/documents/quarantine", "/documents/notes", "/documents/remove?id=x", "/documents/x")
+PATHS = (
+    "/documents",
+    "/documents/upload",
+    "/documents/runs",
+    "/documents/quarantine",
+    "/documents/notes",
+    "/documents/remove?id=x",
+    "/documents/x",
+)
 LEAVE = "How many days of annual leave do staff have?"
 MERGER = "For how much does the board plan to buy Tannhof Optics?"
 
@@ -127,7 +135,7 @@ def test_for_who_is_no_steward_the_desk_is_not_there(service: Any, browser: Call
         for path in (*PATHS, "/web/documents/progress"):
             response = ana.client.get(path)
             assert (response.status_code, response.text) == (404, absent.text), (person, path)
-        for path in ("runs", "runs/stop", "quarantine", "remove", "relabel", "notes/x"):
+        for path in ("runs", "runs/stop", "quarantine", "quarantine/discard", "release", "remove", "relabel", "notes/x"):
             assert ana.client.post(f"/web/documents/{path}", json={}).status_code == 404
     assert 'href="/documents"' in browser("stella").get("/")
     with httpx2.Client(base_url=service.url, trust_env=False, follow_redirects=False) as stranger:
@@ -234,6 +242,49 @@ def test_a_source_is_ingested_again_and_what_was_refused_is_tried_again(
     assert stella.settled() == ""
     assert "broken.pdf" not in stella.get("/documents/quarantine")
     assert stella.send("/web/documents/quarantine", {"entry": entry.group(1)}).status_code == 404
+
+
+def test_a_file_that_no_rule_labels_is_released_with_a_label_that_holds_over_later_runs(
+    service: Any, source: Path, browser: Callable[[str], Browser]
+) -> None:
+    stella = browser("stella")
+    for name in ("gate.txt", "fence.txt"):
+        (source / name).write_text(f"Whoever asks of the {name} finds it closed at nine.", encoding="utf-8")
+    run(service.data, "ingest", {"folder": str(source)})
+    entries = {one["path"]: one for one in run(service.data, "quarantine.list", {"source": str(source)})["quarantine"]}
+    gate, fence = entries["gate.txt"]["id"], entries["fence.txt"]["id"]
+    assert f"/documents/release?entry={gate}" in stella.get("/documents/quarantine")
+    assert 'name="reason"' in stella.get(f"/documents/release?entry={gate}")
+    label = {"kb": "desk", "classification": "internal", "groups": "everyone", "owner": "hr", "reason": "the porter asks"}
+    higher = {**label, "groups": "directors", "classification": "confidential"}
+    assert stella.send("/web/documents/release", {"id": gate, **higher}).status_code == 403
+    assert stella.send("/web/documents/release", {"id": gate, **label, "reason": " "}).status_code == 400
+    assert stella.send("/web/documents/release", {"id": "q-x", **label}).status_code == 404
+    assert stella.send("/web/documents/release", {"id": gate, **label}).status_code == 202
+    assert stella.settled() == ""
+    found = document(service, "gate.txt")
+    assert (found["kb"], found["groups"]) == ("desk", ["everyone"])
+    told = events(service, "document:released")[0]
+    assert (told["actor"], told["payload"]["entry"], told["payload"]["reason"]) == ("stella", gate, "the porter asks")
+    words = ("--kb", "desk", "--classification", "internal", "--groups", "everyone", "--owner", "hr")
+    done = service.inhouse("quarantine", "release", fence, *words, "--reason", "so does she")
+    assert done.returncode == 0, done.stderr
+    # No rule labels them to this day: what the person said holds, and a changed file does not lose it.
+    (source / "gate.txt").write_text("Whoever asks of the gate finds it closed at ten now.", encoding="utf-8")
+    again = run(service.data, "ingest", {"folder": str(source)})["run"]
+    assert (again["removed"], again["changed"]) == (0, 1)
+    assert {document(service, name)["kb"] for name in ("gate.txt", "fence.txt")} == {"desk"}
+    assert document(service, "gate.txt")["version"] == 2
+    # A rule that labels one later is kept beside the person's word, which holds.
+    rule = '\n[[rule]]\nglob = "*.txt"\nkb = "elsewhere"\nclassification = "internal"\ngroups = ["everyone"]\nowner = "hr"\n'
+    (source / "labels.toml").write_text(LABELS + rule, encoding="utf-8")
+    (source / "gate.txt").write_text("Whoever asks of the gate finds it closed at eleven now.", encoding="utf-8")
+    run(service.data, "ingest", {"folder": str(source)})
+    assert {document(service, name)["kb"] for name in ("gate.txt", "fence.txt")} == {"desk"}
+    (source / "labels.toml").write_text(LABELS, encoding="utf-8")
+    for name in ("gate.txt", "fence.txt"):
+        (source / name).unlink()
+    run(service.data, "ingest", {"folder": str(source), "prune": True, "confirmed": True})
 
 
 def test_while_a_run_is_on_its_progress_is_told_and_no_other_begins(

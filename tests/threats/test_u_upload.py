@@ -87,7 +87,7 @@ def test_u1_what_is_no_folder_of_this_machine_is_no_source(data: Path, folder: P
 
 
 def test_u1_no_route_takes_a_path_of_the_server(service: Any, calls: Any, send: Any, tmp_path: Path) -> None:
-    """No route takes a file either: what is ingested comes from the command line alone."""
+    """No route of the API takes a file either: what is ingested comes from the command line, or from a steward's page."""
     secret = tmp_path / "secret.md"
     secret.write_text(SECRET)
     for place in (

@@ -30,7 +30,7 @@ async function follow(pressed) {
   if (following) return;
   following = true;
   $("#progress").hidden = false;
-  for (const button of all(".again, .retry")) button.disabled = true;
+  for (const button of all(".again, .retry, .discard")) button.disabled = true;
   try {
     for (;;) {
       const told = await (await call("/web/documents/progress")).json();
@@ -46,7 +46,7 @@ async function follow(pressed) {
   } finally {
     following = false;
     $("#progress").hidden = true;
-    for (const button of all(".again, .retry")) button.disabled = false;
+    for (const button of all(".again, .retry, .discard")) button.disabled = false;
   }
 }
 
@@ -73,6 +73,8 @@ document.addEventListener("click", async (event) => {
     if (await send("/web/documents/runs", { run: button.dataset.run })) await follow(button);
   } else if (button?.classList.contains("retry")) {
     if (await send("/web/documents/quarantine", { entry: button.dataset.entry || null })) await follow(button);
+  } else if (button?.classList.contains("discard")) {
+    if (await send("/web/documents/quarantine/discard", { entry: button.dataset.discard })) await refresh(button);
   } else if (button?.id === "stop") {
     if (!(await send("/web/documents/runs/stop", { run: button.dataset.run }))) return;
     button.dataset.stopping = button.dataset.run;
@@ -96,8 +98,9 @@ document.addEventListener("submit", async (event) => {
   } else if (form.classList.contains("change")) {
     event.preventDefault();
     const fields = new FormData(form);
-    const body = { ids: fields.getAll("id") };
-    for (const [name, value] of fields) if (name !== "id") body[name] = value;
+    const one = "one" in form.dataset;
+    const body = one ? {} : { ids: fields.getAll("id") };
+    for (const [name, value] of fields) if (one || name !== "id") body[name] = value;
     const told = await send(form.dataset.post, body);
     if (told) location.assign(told.next);
   }

@@ -11,7 +11,7 @@ export function elements(html) {
 export const $ = (selector, root = document) => root.querySelector(selector);
 export const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 export const texts = JSON.parse($("#texts")?.textContent ?? "{}");
-const csrf = $('meta[name="csrf"]')?.content ?? "";
+export const csrf = $('meta[name="csrf"]')?.content ?? "";
 
 /** Calls the service. Resolves to the response; rejects with an Error that says what happened and what to do next. */
 export async function call(path, { method = "GET", body, signal } = {}) {
