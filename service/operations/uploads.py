@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ingest.report import RunReport
 from ingest.run_state import Given, IngestRequest
-from ingest.uploads import Incoming, Upload, is_upload, source_of
+from ingest.uploads import Incoming, Upload, Uploads, is_upload, source_of
 from policies.access.actions import Action
 from policies.audit.events import EventTag
 from policies.errors import AccessDenied
@@ -81,10 +81,10 @@ def _run(pipeline: Pipeline, upload: Upload, emit: Emit, stop: threading.Event) 
     return pipeline.run(request, lambda progress: emit({"progress": dict(progress)}), stop)
 
 
-def original_file(installation: Installation, document: Document) -> Path | None:
+def original_file(uploads: Uploads, document: Document) -> Path | None:
     """Where the file of a document should be; None where there is none, or it is not inside of its source."""
     if is_upload(document.source):
-        kept = installation.runs.uploads.at(document.source, document.path)
+        kept = uploads.at(document.source, document.path)
         return next((one.path for one in reversed(kept) if one.sha256 == document.content_sha256), None)
     source = Path(document.source).resolve()
     path = (source / document.path).resolve()

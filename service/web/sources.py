@@ -14,6 +14,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, Response
 from markupsafe import Markup
 
+from ingest.uploads import Uploads
 from policies.access.actions import Action
 from policies.audit.events import EventTag
 from policies.errors import NotFoundError
@@ -98,7 +99,7 @@ async def original(document: str, visitor: Visiting, shared: Shared, version: in
         installation, principal = shared.installation, visitor.principal
         look = LastLook(installation, principal)
         found = openable_document(installation, principal, DocumentId(document))
-        body = unchanged(installation, found, version).read_bytes()
+        body = unchanged(found, version, installation.runs.uploads).read_bytes()
         told = {"document": found.id, "version": found.version, "path": found.path}
         installation.audit.append(EventTag.DOCUMENT_DOWNLOADED, principal.id, told)
         look.require(Action.OPEN, found.id)
@@ -122,7 +123,7 @@ async def picture(document: str, visitor: Visiting, shared: Shared, version: int
         on = next((page for page in pages if page.start <= start < page.end), None)
         if on is None or found.media_type != "application/pdf":
             raise NotFoundError("there is no picture of this page", hint="Its text is shown beside the answer.")
-        path = unchanged(installation, found, version)
+        path = unchanged(found, version, installation.runs.uploads)
         words = text[start : min(end, on.end)]
         before = text[on.start : start].count(words)
         drawn = installation.pictures.render(path, on.number, words, before=before)
@@ -134,10 +135,10 @@ async def picture(document: str, visitor: Visiting, shared: Shared, version: int
     return await anyio.to_thread.run_sync(draw)
 
 
-def unchanged(installation: Installation, document: Document, version: int) -> Path:
+def unchanged(document: Document, version: int, uploads: Uploads) -> Path:
     """The file that a version of a document was made from; raises NotFoundError where it is gone or has changed since."""
     gone = NotFoundError("the original is no longer there as it was indexed", hint="Its text is still shown beside the answer.")
-    path = original_file(installation, document)
+    path = original_file(uploads, document)
     if document.version != version or path is None:
         raise gone
     try:

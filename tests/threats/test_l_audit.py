@@ -117,6 +117,10 @@ def test_l1_every_command_leaves_its_record(service: Any, tmp_path: Path) -> Non
     act("quarantine.list", "quarantine", "list")
     act("quarantine.show", "quarantine", "show", found["quarantine.list"]["quarantine"][0]["id"])
     assert run[0] in act("quarantine.retry", "quarantine", "retry", code=5)
+    entry = found["quarantine.list"]["quarantine"][0]["id"]
+    label = ("--kb", "handbook", "--classification", "internal", "--groups", "everyone", "--owner", "hr")
+    let_out = act("quarantine.release", "quarantine", "release", entry, *label, "--reason", "it is harmless")
+    assert let_out == ["document:released", run[0], "document:added", run[1]]
     act("runs", "runs")
     # One that has ended: that one is ended while it is on, and recorded, is shown where runs are.
     act("runs.stop", "runs", found["runs"]["runs"][0]["id"], "--stop", code=2)
@@ -166,7 +170,7 @@ def test_l1_every_command_leaves_its_record(service: Any, tmp_path: Path) -> Non
         "status",
     }
     assert {name for name, tags in told.items() if not tags} == silent
-    assert silent | set(expected) | {"ingest", "quarantine.retry", "refused", "kept"} == set(told)
+    assert silent | set(expected) | {"ingest", "quarantine.release", "quarantine.retry", "refused", "kept"} == set(told)
 
 
 def test_l1_what_is_asked_over_http_leaves_its_record_too(service: Any, calls: Any, send: Any) -> None:
