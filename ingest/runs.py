@@ -141,7 +141,7 @@ class RunStore:
         with reading(self._engine) as connection:
             row = connection.execute(_QUARANTINE.select().where(_QUARANTINE.c.id == identifier)).first()
         if row is None:
-            raise NotFoundError(f"there is nothing in quarantine under {identifier!r}", hint="`inhouse quarantine list`.")
+            raise no_entry(identifier)
         return QuarantineEntry(**row._mapping)
 
     def put(self, source: str, refusals: Sequence[Refusal]) -> None:
@@ -207,6 +207,11 @@ class RunStore:
             report.outcome = "interrupted"
             report.error = "the process ended in mid-run; what it had committed is kept"
             self.save(report)
+
+
+def no_entry(identifier: str) -> NotFoundError:
+    """What is raised for an entry of the quarantine that is not there, or not there for who asks."""
+    return NotFoundError(f"there is nothing in quarantine under {identifier!r}", hint="`inhouse quarantine list`.")
 
 
 def no_run(identifier: str) -> NotFoundError:

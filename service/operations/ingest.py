@@ -8,12 +8,15 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from ingest.labelling import FILE_NAME, LabelRules
 from ingest.run_state import IngestRequest, Released
+from ingest.uploads import is_upload
 from policies.access.actions import Action
 from policies.access.verdict import Deny
-from policies.errors import AccessDenied
+from policies.errors import AccessDenied, UsageError
 from policies.identity import Principal
 from policies.labels import AccessClass
+from service.operations.documents import may
 from service.operations.registry import Emit, Operation, Result
 from service.wiring import Installation
 
@@ -79,6 +82,23 @@ def ingested(
             )
         report = pipeline.run(wanted, lambda progress: emit({"progress": dict(progress)}), stop)
     return {"run": report.to_json()}
+
+
+def tends(installation: Installation, principal: Principal, source: str) -> bool:
+    """Whether the source is the steward's to ingest: policy lets them put in what its labels can give, and label what the
+    index has of it. Where neither tells anything, it is nobody's."""
+    there = installation.store.classes_of(source)
+    levels = installation.settings.access.classifications
+    try:
+        if is_upload(source):
+            access = installation.runs.uploads.access(source)
+            given = [] if access is None else [access]
+        else:
+            given = LabelRules.load(Path(source) / FILE_NAME, levels, installation.settings.label_names()).classes()
+    except UsageError:
+        given = []
+    allowed = may(installation, principal, Action.INGEST, [None, *given]) and may(installation, principal, Action.LABEL, there)
+    return allowed and bool(there or given)
 
 
 OPERATIONS = {"ingest": Operation(IngestFolder, ingest)}

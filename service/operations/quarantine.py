@@ -13,13 +13,13 @@ from pydantic import BaseModel, ConfigDict
 from ingest.parsing.types import EXPLANATIONS, ParseReason
 from ingest.refusing import BAD_LABEL, BAD_RECORD, LEGAL_HOLD, UNLABELLED
 from ingest.run_state import Released
-from ingest.runs import QuarantineEntry
+from ingest.runs import QuarantineEntry, no_entry
 from ingest.uploads import is_upload
 from policies.audit.events import EventTag
 from policies.errors import UsageError
 from policies.identity import Principal
 from policies.labels import Label, Origin
-from service.operations.ingest import IngestFolder, ingested
+from service.operations.ingest import IngestFolder, ingested, tends
 from service.operations.labels import Reason, access_of, require_label
 from service.operations.registry import Emit, Operation, Result
 from service.operations.uploads import settle, taken_in
@@ -134,8 +134,12 @@ def retried(
 
 
 def release(installation: Installation, request: ReleaseQuarantine, emit: Emit, stop: threading.Event) -> Result:
-    """Gives a file a label from a person and indexes it; returns the report of the run."""
-    return released(installation, installation.principal(request.as_person), request, emit, stop)
+    """Gives a file a label from a person and indexes it; returns the report of the run. To somebody whose source it is not, it
+    is as absent as one that is nowhere."""
+    principal = installation.principal(request.as_person)
+    if request.as_person is not None and not tends(installation, principal, installation.runs.entry(request.id).source):
+        raise no_entry(request.id)
+    return released(installation, principal, request, emit, stop)
 
 
 def released(

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any
 
 import anyio.to_thread
 from fastapi import Depends, HTTPException, Request
 from fastapi.responses import Response
 
-from ingest.labelling import FILE_NAME, LabelRules
-from ingest.uploads import is_upload
-from policies.access.actions import Action
-from policies.errors import AuthenticationRequired, InhouseError, UsageError
-from policies.identity import Principal, Role
-from service.operations.documents import may
+from policies.errors import AuthenticationRequired, InhouseError
+from policies.identity import Role
 from service.web.rendering import desk_page, page, texts
 from service.web.sign_in import to_sign_in
 from service.web.visiting import Visitor, acting, visiting
-from service.wiring import Installation
 
 _PLACES = ("documents", "upload", "runs", "quarantine", "notes")
 
@@ -58,23 +52,6 @@ def shown(template: str, place: str, visitor: Visitor, /, **values: Any) -> Resp
     names = texts()["documents"]["places"]
     places = [("/documents" if one == "documents" else f"/documents/{one}", names[one], one == place) for one in _PLACES]
     return desk_page(template, "/documents", visitor, places=places, **values)
-
-
-def tends(installation: Installation, principal: Principal, source: str) -> bool:
-    """Whether the source is the steward's to ingest: policy lets them put in what its labels can give, and label what the
-    index has of it. Where neither tells anything, it is nobody's."""
-    there = installation.store.classes_of(source)
-    levels = installation.settings.access.classifications
-    try:
-        if is_upload(source):
-            access = installation.runs.uploads.access(source)
-            given = [] if access is None else [access]
-        else:
-            given = LabelRules.load(Path(source) / FILE_NAME, levels, installation.settings.label_names()).classes()
-    except UsageError:
-        given = []
-    allowed = may(installation, principal, Action.INGEST, [None, *given]) and may(installation, principal, Action.LABEL, there)
-    return allowed and bool(there or given)
 
 
 Steward = Annotated[Visitor, Depends(steward)]

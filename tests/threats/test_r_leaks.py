@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.cookiejar
 import importlib
+import itertools
 import json
 import logging
 import re
@@ -295,7 +296,7 @@ def open_names(installation: Installation, person: str) -> dict[str, str]:
         "conversation": opened,
         "turn": str(turn.answer["audit_id"]),
         "run": installation.runs.runs(limit=10)[-1].id,
-        "entry": installation.runs.quarantine()[0].id,
+        "entry": next(one.id for one in installation.runs.quarantine() if one.path == "loose.txt"),
         "event": found.id,
         "note": installation.conversations.feedback()[-1].id,
         "kb": "handbook",
@@ -315,7 +316,9 @@ def house(
     """Both worlds: one was copied from the other before the forbidden came in, and in both one more document came later, under
     the same id, so that numbers which count what there is of the forbidden would differ."""
     root = tmp_path_factory.mktemp("leaks")
-    folder = folder_of(root / "house", OPEN, RULE.format("handbook", "internal", "everyone", "hr"))
+    rule = RULE.format("handbook", "internal", "everyone", "hr")
+    folder = folder_of(root / "house", OPEN, rule.replace('"*"', '"*.md"') + rule.replace('"*"', '"*.pdf"'))
+    (folder / "loose.txt").write_text("No rule labels this.")
     pdf(folder / "rules.pdf", "The rules of the house are on this page.")
     (folder / "broken.pdf").write_bytes(b"%PDF-1.4 nothing of it")
     secret = folder_of(root / "kiwis", SECRET, RULE.format("boardkiwi", "confidential", "directors", "ownerkiwi"))
@@ -403,11 +406,17 @@ def answers(house: House, table: Mapping[str, Any]) -> tuple[list[Answers], str]
     handler = logging.Handler(logging.DEBUG)
     handler.emit = lambda one: logged.append(handler.format(one))  # type: ignore[method-assign]
     root = logging.getLogger()
-    before = root.level
+    before, same = root.level, pytest.MonkeyPatch()
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
 
+    requests_made = itertools.count()
+
     def requested(world: World, person: str, path: str, request: str, kept: Collection[str]) -> Told:
+        if world is house.without:
+            # A document that comes in by a request gets the same id in both worlds.
+            number = next(requests_made)
+            same.setattr("vectorstore.versions.secrets", SimpleNamespace(token_hex=lambda size: f"{number:0{2 * size}x}"))
         return world.asked(person, path.partition(" ")[0], request, kept)
 
     def called(world: World, person: str, path: str, request: str, kept: Collection[str]) -> Told:
@@ -427,6 +436,7 @@ def answers(house: House, table: Mapping[str, Any]) -> tuple[list[Answers], str]
                     words = BETWEEN.join(places.get(word, word) for word in call.split(" "))
                     found += each_way(house, path, person, words, called)
     finally:
+        same.undo()
         root.removeHandler(handler)
         root.setLevel(before)
     return found, "\n".join(logged)
