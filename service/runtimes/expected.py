@@ -35,15 +35,19 @@ _COUNT = re.compile(
 )
 _MONEY = re.compile(
     r"[$€£¥]|\b(?:euros?|dollars?|pounds?|cents?|francs?|yen|kroner|kronor|rupees?|yuan|USD|EUR|GBP|NOK|SEK|DKK|CHF|JPY|"
-    r"free|nothing|half|percent|millions?|billions?)\b|%|\d[.,]\d\d\b",
+    r"free|nothing|half|millions?|billions?)\b|\d[.,]\d\d\b",
     re.IGNORECASE,
 )
+_SHARE = re.compile(r"\bper ?cent\b|%", re.IGNORECASE)
 _ASKS_COUNT = re.compile(r"\bhow many\b", re.IGNORECASE)
 _ASKS_MONEY = re.compile(
     r"\b(?:how much|what (?:do|does|did|will|would))\b.*\bcosts?\b|"
     r"\b(?:what|how high) (?:is|are|was|were) the (?:\w+ ){0,2}(?:bonus|budget|cost|fee|price|rate|rent|salary)(?:e?s)?\b",
     re.IGNORECASE,
 )
+_MAY_BE_A_SHARE = re.compile(r"\b(?:bonus(?:es)?|fees?|rates?)\b", re.IGNORECASE)
+"""A bonus may be told as a share of something; a price that is one says nothing."""
+
 _ASKS_NAME = re.compile(r"\b(?:what|which) (?:is|are|was|were) the (?:\w+ )?names? of\b", re.IGNORECASE)
 
 _WRITTEN_AS_NAME = re.compile(r"(?<!^)(?<![\w'-])[A-Z][\w'-]*|\b[\w-]*\d[\w'-]*")
@@ -64,7 +68,8 @@ def requirement(question: str) -> Callable[[str], bool] | None:
     if _ASKS_COUNT.search(question):
         tests.append(lambda text: bool(_COUNT.search(text)))
     if _ASKS_MONEY.search(question):
-        tests.append(lambda text: bool(_MONEY.search(text)))
+        amounts = (_MONEY, _SHARE) if _MAY_BE_A_SHARE.search(question) else (_MONEY,)
+        tests.append(lambda text: any(amount.search(text) for amount in amounts))
     if _ASKS_NAME.search(question):
         known = {word.lower() for word in re.findall(r"[\w'-]+", question)}
         tests.append(lambda text: any(_is_new(word, known) for word in re.findall(_NAME, text)))
