@@ -99,6 +99,16 @@ def site(
         yield running
 
 
+@pytest.fixture(scope="session")
+def folder(site: Any) -> Path:
+    """The folder of the site's documents, which a steward named `sten` looks after."""
+    from service.operations.run import run
+
+    named = {"id": "sten", "name": "Sten", "clearance": "confidential", "groups": ["directors"], "roles": ["user", "steward"]}
+    run(site.data, "people.add", named)
+    return Path(run(site.data, "runs", {"limit": 1000})["runs"][-1]["source"])
+
+
 @pytest.fixture(scope="module")
 def chromium(restore_temporary_files: Callable[[], None]) -> Iterator[Any]:
     """One browser for a module, since its event loop would be in the way of other modules' own; skips where there is none."""

@@ -10,7 +10,6 @@ import pytest
 
 from service.operations.run import run
 
-STEWARD = {"id": "sten", "name": "Sten", "clearance": "confidential", "groups": ["directors"], "roles": ["user", "steward"]}
 LABEL = "kb=yard&classification=internal&groups=everyone&owner=hr"
 DROP = """files => {
   const data = new DataTransfer();
@@ -19,13 +18,6 @@ DROP = """files => {
   for (const kind of ["dragenter", "dragover", "drop"])
     drop.dispatchEvent(new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true }));
 }"""
-
-
-@pytest.fixture(scope="module")
-def folder(site: Any) -> Path:
-    """The folder of the site's documents, which a steward named `sten` looks after."""
-    run(site.data, "people.add", STEWARD)
-    return Path(next(one["source"] for one in run(site.data, "runs", {"limit": 1000})["runs"] if one["source"][0] == "/"))
 
 
 def test_a_steward_drops_files_under_a_label_and_asks_of_what_came_in(folder: Path, open_page: Callable[..., Any]) -> None:

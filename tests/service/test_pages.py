@@ -175,7 +175,7 @@ def test_a_follow_up_is_understood_from_the_conversation(browser: Callable[..., 
     assert "140 euros" in ana.ask("And how much is it a night?", conversation=began)["text"]["text"]
     edited = ana.ask("Do taxis need a receipt?", conversation=began, after=0)
     assert edited["done"]["number"] == 1
-    assert "140" not in ana.client.get(f"/c/{began}").text
+    assert "140 euros" not in ana.client.get(f"/c/{began}").text
 
 
 def test_a_conversation_is_renamed_found_exported_and_deleted(browser: Callable[..., Browser]) -> None:
