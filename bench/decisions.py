@@ -39,7 +39,7 @@ class Counted:
 
     def __call__(self, requests: list[object], *arguments: object, **named: object) -> object:
         self.decisions += len(requests)
-        return self._ask(requests, *arguments, **named)  # type: ignore[arg-type]
+        return self._ask(requests, *arguments, **named)  # type: ignore[arg-type]  # handed on as they came
 
     def taken(self, act: Callable[[], object]) -> tuple[float, int]:
         """The seconds that it took, and the decisions."""

@@ -43,8 +43,8 @@ def measure(name: str, work: Path) -> Figures:
         store, embedder = installation.store, installation.embedder
 
         def paths(ids: list[int]) -> list[str]:
-            found = store.fetch(ids, EVERYTHING)  # type: ignore[arg-type]
-            return [found[one].path for one in ids if one in found]  # type: ignore[index]
+            found = store.fetch(ids, EVERYTHING)  # type: ignore[arg-type]  # the legs tell ids as int
+            return [found[one].path for one in ids if one in found]  # type: ignore[index]  # as above
 
         for identifier, text in asked.texts.items():
             relevant = asked.relevant[identifier]

@@ -46,6 +46,10 @@ class Person:
     disabled: bool
     created: str
 
+    def as_principal(self) -> Principal:
+        """The principal that policies see of the person, whether or not they are disabled."""
+        return Principal(self.id, self.name, self.groups, self.clearance, self.roles)
+
 
 class PeopleStore:
     """People in `people.db`, made or brought to its newest form here.
@@ -113,7 +117,7 @@ class PeopleStore:
         person = self.show(id)
         if person.disabled:
             raise AuthenticationRequired(f"{id} is disabled", hint="Ask an administrator.")
-        return Principal(person.id, person.name, person.groups, person.clearance, person.roles)
+        return person.as_principal()
 
     def close(self) -> None:
         """Closes the file."""

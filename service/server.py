@@ -115,7 +115,7 @@ def _outward(settings: ServerSettings) -> dict[str, Any]:
 def _behind_proxies(site: ASGIApp, settings: ServerSettings) -> ASGIApp:
     """The site, told by the proxies that are believed what they were asked, and never by whom they were not."""
     proxies = list(settings.forwarded_allow_ips)
-    return Peer(ProxyHeadersMiddleware(site, proxies) if proxies else site)  # type: ignore[arg-type]
+    return Peer(ProxyHeadersMiddleware(site, proxies) if proxies else site)  # type: ignore[arg-type]  # uvicorn has its own ASGI types
 
 
 def _check_certificate(settings: ServerSettings) -> None:

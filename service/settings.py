@@ -36,6 +36,7 @@ _TEST_VARIABLES = ("INHOUSE_TEST_", "INHOUSE_CRASH_", "INHOUSE_BENCH_")
 class Settings(SettingsGroup):
     """Everything that can be set; frozen, read once at the edge, unknown names refused."""
 
+    # The type checker takes a default that stands first in `Field` for none at all, so it misses every argument here.
     server: ServerSettings = ServerSettings()  # type: ignore[call-arg]
     oidc: OidcSettings = OidcSettings()  # type: ignore[call-arg]
     proxy: ProxySettings = ProxySettings()  # type: ignore[call-arg]

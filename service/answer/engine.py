@@ -160,7 +160,7 @@ class AnswerEngine:
         """What the runtime says, each piece held against its sources; however it ends, the log says how."""
         passages = [source.passage for source in request.sources]
         try:
-            async with aclosing(runtime.stream(request)) as pieces:  # type: ignore[type-var]
+            async with aclosing(runtime.stream(request)) as pieces:  # type: ignore[type-var]  # every runtime is a generator
                 async for piece in pieces:
                     text = ""
                     if isinstance(piece, End):

@@ -55,7 +55,7 @@ class Statements:
                 # Nothing is to be waited for: the next sentence may be long in coming.
                 return end
             while marker := MARKER.match(text, end):
-                end = _CLOSING.match(text, marker.end()).end()  # type: ignore[union-attr]
+                end = _CLOSING.match(text, marker.end()).end()  # type: ignore[union-attr]  # it matches nothing too
             following = text[end:].lstrip()
             if not following or _OPEN.match(text, end):
                 return len(text) if last else end if "\n" in text[end:] and not following else None

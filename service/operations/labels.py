@@ -193,7 +193,7 @@ def effects(installation: Installation, planned: Sequence[tuple[Document, Access
     for person in installation.people.list():
         if person.disabled or person.id == LOCAL_OWNER_ID:
             continue
-        principal = Principal(person.id, person.name, person.groups, person.clearance, person.roles)
+        principal = person.as_principal()
         pairs = [(reads(principal, one.access), reads(principal, access)) for one, access in planned]
         gains, loses = pairs.count((False, True)), pairs.count((True, False))
         if gains or loses:

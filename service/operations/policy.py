@@ -85,7 +85,7 @@ def explanation(installation: Installation, asker: Principal, person: str, docum
         what = "the installation; name a document" if found is None else "a document; name none"
         raise UsageError(f"{action} is not decided on {what}", hint="inhouse policy explain --help lists the actions of each.")
     asked = installation.people.show(person)
-    principal = Principal(asked.id, asked.name, asked.groups, asked.clearance, asked.roles)
+    principal = asked.as_principal()
     made = explain(installation.policies, principal, action, found.access if found is not None else None)
     allowed = isinstance(made.verdict, Allow)
     told = {

@@ -85,11 +85,7 @@ def simulate(installation: Installation, request: Simulate, emit: Emit, stop: th
     if request.action not in ON_ACCESS_CLASS:
         raise UsageError(f"{request.action} is not decided on documents", hint=f"One of: {', '.join(sorted(ON_ACCESS_CLASS))}.")
     now, then = installation.policies, PolicyEngine(request.directory, installation.settings.access.classifications)
-    people = [
-        Principal(one.id, one.name, one.groups, one.clearance, one.roles)
-        for one in installation.people.list()
-        if not one.disabled
-    ]
+    people = [one.as_principal() for one in installation.people.list() if not one.disabled]
     classes = installation.store.access_classes()
     descriptions = now.descriptions | then.descriptions
     changed = []
@@ -177,7 +173,7 @@ def _meant(
         action = Action(row.action)
         if isinstance(row.who, str):
             person = installation.people.show(row.who)
-            principal = Principal(person.id, person.name, person.groups, person.clearance, person.roles)
+            principal = person.as_principal()
         else:
             roles = frozenset(Role(one) for one in row.who.roles)
             principal = Principal(row.who.id, row.who.id, frozenset(row.who.groups), row.who.clearance, roles)

@@ -26,12 +26,13 @@ from policies.audit.query import moment, record, records
 from policies.audit.records import Record
 from policies.errors import AccessDenied, AuthenticationRequired, InhouseError, UsageError
 from policies.identity import Principal
+from service.api.state import Shared
 from service.operations.audit import verified
 from service.web import audit_export, event_stream, rendering
 from service.web.audit_rows import Row, detail, row, visible
 from service.web.rendering import desk_page, texts
 from service.web.sign_in import to_sign_in
-from service.web.visiting import Shared, Visitor, acting, visiting
+from service.web.visiting import Visitor, acting, visiting
 from service.wiring import Installation
 
 router = APIRouter(tags=["pages"], include_in_schema=False)

@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from policies.access.actions import Action
 from policies.errors import AccessDenied, UsageError
+from service.api.state import Shared
 from service.operations.documents import listed, removed
 from service.operations.labels import LabelWish, chosen, effects, plan, relabelled, words
 from service.web.stewards import ActingSteward, shown, steward_page
-from service.web.visiting import Shared, Visitor
+from service.web.visiting import Visitor
 
 router = APIRouter(tags=["pages"], include_in_schema=False)
 _MOST = 200

@@ -16,7 +16,7 @@ from policies.audit.events import EventTag
 from policies.errors import AuthenticationRequired, InhouseError, NotFoundError, UsageError
 from service.answer.types import Delta, Done
 from service.api.chat import knowledge_bases
-from service.api.state import State
+from service.api.state import Shared, State
 from service.choosing import check_choice, open_anywhere
 from service.conversations.store import Conversation, Outcome, Turn
 from service.operations.documents import LastLook
@@ -29,7 +29,7 @@ from service.web.rendering import desk_page, page
 from service.web.running import running
 from service.web.sign_in import to_sign_in
 from service.web.suggestions import suggestions
-from service.web.visiting import Acting, Shared, Visiting, Visitor, visiting
+from service.web.visiting import Acting, Visiting, Visitor, visiting
 
 router = APIRouter(tags=["pages"], include_in_schema=False)
 _HISTORY_TURNS = 6

@@ -15,13 +15,13 @@ from policies.access.scope import AccessScope
 from policies.audit.events import EventTag
 from policies.identity import Principal
 from policies.labels import AccessClass
-from service.api.state import State
+from service.api.state import Shared, State
 from service.operations.documents import LastLook, listed, scope_for
 from service.operations.labels import history
 from service.operations.search import searched
 from service.web.explaining import reads_policies
 from service.web.stewards import shown, steward_page
-from service.web.visiting import Shared, Visitor
+from service.web.visiting import Visitor
 from service.wiring import Installation
 from vectorstore.context import context_text
 from vectorstore.types import Document, DocumentId, Hit, Passage

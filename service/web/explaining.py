@@ -11,11 +11,11 @@ from fastapi.responses import Response
 from policies.access.actions import ON_ACCESS_CLASS, Action
 from policies.access.verdict import Allow
 from policies.identity import Principal, Role
-from service.api.state import State, state_of
+from service.api.state import Shared, State, state_of
 from service.operations.documents import scope_for
 from service.operations.policy import explanation, known, shown_document
 from service.web.stewards import shown, steward_page
-from service.web.visiting import Shared, Visitor, visiting
+from service.web.visiting import Visitor, visiting
 from service.wiring import Installation
 
 router = APIRouter(tags=["pages"], include_in_schema=False)

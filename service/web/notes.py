@@ -15,11 +15,12 @@ from policies.access.scope import AccessScope
 from policies.audit.events import EventTag
 from policies.errors import NotFoundError
 from policies.identity import Principal
+from service.api.state import Shared
 from service.conversations.store import Feedback
 from service.operations.documents import listed
 from service.web.stewards import ActingSteward, shown, steward_page
 from service.web.turns import named, standing
-from service.web.visiting import Shared, Visitor
+from service.web.visiting import Visitor
 from service.wiring import Installation
 from vectorstore.types import DocumentId
 

@@ -11,14 +11,13 @@ from fastapi.responses import RedirectResponse, Response
 
 from policies.errors import AuthenticationRequired, IdentityUnavailable, InhouseError, NotFoundError
 from policies.sessions import Session
-from service.api.state import State
+from service.api.state import Shared, State
 from service.auth.provider import Flow
 from service.auth.provider_sign_in import BACK, ProviderSignIn, Returned
 from service.auth.requests import cookies, is_secure, peer_of
 from service.auth.tokens import TokenRefused
 from service.web.rendering import page
 from service.web.sign_in import begun
-from service.web.visiting import Shared
 
 router = APIRouter(tags=["pages"], include_in_schema=False)
 PROVIDER = "provider"

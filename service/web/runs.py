@@ -20,14 +20,14 @@ from ingest.runs import QuarantineEntry, no_run
 from ingest.uploads import is_upload
 from policies.errors import NotFoundError, UsageError
 from policies.identity import Principal
-from service.api.state import State
+from service.api.state import Shared, State
 from service.operations.ingest import IngestFolder, ingested, tends
 from service.operations.labels import Reason
 from service.operations.quarantine import ReleaseQuarantine, discarded, meaning, released, releasing, retried
 from service.operations.runs import stopped
 from service.web.background import Background
 from service.web.stewards import ActingSteward, Steward, shown, steward_page
-from service.web.visiting import Shared, Visitor
+from service.web.visiting import Visitor
 from service.wiring import Installation
 
 router = APIRouter(tags=["pages"], include_in_schema=False)

@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from policies.audit.events import EventTag
 from policies.errors import AuthenticationRequired
 from policies.sessions import LINK_PREFIX, Session
-from service.api.state import State, recognised
+from service.api.state import Shared, State, recognised
 from service.auth.carriers import PROXY, Carrier
 from service.auth.requests import carried_by, peer_of
 from service.web.rendering import page
-from service.web.visiting import Acting, Shared, check_site, forget, remember
+from service.web.visiting import Acting, check_site, forget, remember
 
 router = APIRouter(tags=["pages"], include_in_schema=False)
 FIRST = "first administrator"

@@ -19,10 +19,11 @@ from policies.access.actions import Action
 from policies.audit.events import EventTag
 from policies.errors import NotFoundError
 from policies.identity import Principal
+from service.api.state import Shared
 from service.operations.documents import LastLook, scope_for
 from service.operations.uploads import original_file
 from service.web.rendering import fragment
-from service.web.visiting import Shared, Visiting
+from service.web.visiting import Visiting
 from service.wiring import Installation
 from vectorstore.types import Document, DocumentId, Page
 

@@ -13,6 +13,7 @@ from ingest.uploads import Incoming, plain_name
 from policies.errors import AccessDenied, UsageError
 from policies.labels import AccessClass
 from service.api.application import UPLOADS
+from service.api.state import Shared
 from service.operations.labels import access_of
 from service.operations.quarantine import meaning
 from service.operations.registry import Result
@@ -20,7 +21,7 @@ from service.operations.uploads import require_upload, uploaded
 from service.web.background import Background
 from service.web.rendering import texts
 from service.web.stewards import ActingSteward, shown, steward_page
-from service.web.visiting import Shared, Visitor
+from service.web.visiting import Visitor
 
 router = APIRouter(tags=["pages"], include_in_schema=False)
 

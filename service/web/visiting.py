@@ -15,7 +15,7 @@ from policies.access.verdict import Allow
 from policies.errors import AccessDenied
 from policies.identity import Principal
 from policies.sessions import Session, csrf_token
-from service.api.state import State, recognised, state_of
+from service.api.state import recognised, state_of
 from service.auth.carriers import PAGES
 from service.auth.requests import is_secure, session_cookie, session_secrets
 
@@ -73,4 +73,3 @@ def forget(request: Request, response: Response) -> None:
 
 Visiting = Annotated[Visitor, Depends(visiting)]
 Acting = Annotated[Visitor, Depends(acting)]
-Shared = Annotated[State, Depends(state_of)]
