@@ -42,6 +42,9 @@ TOP = 10
 LAYOUTS = {10: (1, 5), 2000: (200,)}
 """Access classes, and how many of them a person may read."""
 
+CLASSES = {10: synthetic.equal_classes, 2000: synthetic.zipf_classes}
+"""How the classes differ in size."""
+
 PEOPLE = 5
 """Persons with other permissions each, who take turns."""
 
@@ -59,14 +62,14 @@ class Person:
     permitted: frozenset[int] | None
 
 
-def people(layout: int, permitted: int) -> list[Person]:
+def people(layout: int, count: int) -> list[Person]:
     """Persons who may read that many of the classes, drawn at random for each."""
-    random = np.random.default_rng(permitted)
+    random = np.random.default_rng(count)
     found = []
     for number in range(PEOPLE):
-        drawn = frozenset(random.choice(layout, size=permitted, replace=False).tolist())
+        drawn = frozenset(random.choice(layout, size=count, replace=False).tolist())
         ids = frozenset(synthetic.access_class(one).id for one in drawn)
-        found.append(Person(AccessScope(f"person-{permitted}-{number}", ids, "bench"), drawn))
+        found.append(Person(AccessScope(f"person-{count}-{number}", ids, "bench"), drawn))
     return found
 
 
@@ -104,9 +107,7 @@ class Oracle:
     def recall(self, question: str, person: Person) -> tuple[float, float, int]:
         """Recall@10 of the whole and of meaning alone; how many hits the person may not read or are missing."""
         store, embedder = self._installation.store, self._installation.embedder
-        allowed = np.ones(len(self._numbers), bool)
-        if person.permitted is not None:
-            allowed = np.isin(self._numbers, list(person.permitted))
+        allowed = permitted(person, self._numbers)
         wanted = min(TOP, int(allowed.sum()))
         vector, classes = embedder.embed_query(question), store.class_numbers(person.scope, None)
         cosines = self._vectors @ vector.reshape(-1)
@@ -118,7 +119,7 @@ class Oracle:
             raise SystemExit(f"the oracle and the product score {question!r} differently")
         nearest = [self.row_of[int(one)] for one, _ in store.dense.search(vector, classes, TOP)]
         wrong = sum(not allowed[row] for row in rows) + wanted - len(rows)
-        return _share(self._lifted(whole), allowed, rows, wanted), _share(cosines, allowed, nearest, wanted), wrong
+        return share_found(self._lifted(whole), allowed, rows, wanted), share_found(cosines, allowed, nearest, wanted), wrong
 
     def _scores(
         self, question: str, classes: frozenset[int] | None, cosines: np.ndarray, allowed: np.ndarray, wanted: int
@@ -166,7 +167,15 @@ class Oracle:
         return found
 
 
-def _share(scores: np.ndarray, allowed: np.ndarray, rows: Sequence[int], wanted: int) -> float:
+def permitted(person: Person, numbers: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Which passages the person may read, for each the number of its class."""
+    if person.permitted is None:
+        return np.ones(len(numbers), bool)
+    return np.isin(numbers, list(person.permitted))
+
+
+def share_found(scores: np.ndarray, allowed: np.ndarray, rows: Sequence[int], wanted: int) -> float:
+    """The share of the wanted permitted rows of the highest scores that `rows` are; 1 where none is wanted."""
     if not wanted:
         return 1.0
     tenth = np.partition(scores[allowed], -wanted)[-wanted]
@@ -216,9 +225,7 @@ def cell(data: Path, texts: Sequence[str], layout: int, made: synthetic.Passages
             whole, meaning, wrong = zip(*judged, strict=True)
             ordered = sorted(wall for wall, _ in took[name])
             busy = statistics.median(one for _, one in took[name])
-            share = statistics.mean(
-                1.0 if one.permitted is None else float(np.isin(numbers, list(one.permitted)).mean()) for one in persons
-            )
+            share = statistics.mean(float(permitted(one, numbers).mean()) for one in persons)
             ratio = statistics.median(ordered) / statistics.median(wall for wall, _ in took[UNRESTRICTED])
             recalls = " | ".join(f"{statistics.mean(one):.3f}" for one in (whole, meaning))
             print(
@@ -281,7 +288,7 @@ def main() -> None:
     for size in given.size:
         made = synthetic.passages(size, base)
         for layout in given.layout:
-            numbers = synthetic.classes(layout, made.documents)
+            numbers = CLASSES[layout](layout, made.documents)
             data = built(work, size, layout, made, numbers)
             cell(data, texts, layout, made, numbers, max(1, given.judged))
             stores.append((data, layout, made, numbers))

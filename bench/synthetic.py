@@ -65,8 +65,8 @@ def real(work: Path, embedder: Embedder) -> Passages:
     return Passages(titles, texts, documents, sets, np.load(kept))
 
 
-def passages(size: int, base: Passages, seed: int = 7) -> Passages:
-    """That many passages: the real ones, as far as they are wanted, then made ones."""
+def passages(size: int, base: Passages, seed: int = 7, each: int = PASSAGES_OF_A_DOCUMENT) -> Passages:
+    """That many passages: the real ones, as far as they are wanted, then made ones, so many to each document."""
     random = np.random.default_rng(seed)
     count = min(size, len(base.texts))
     titles, texts = list(base.titles[:count]), list(base.texts[:count])
@@ -81,7 +81,7 @@ def passages(size: int, base: Passages, seed: int = 7) -> Passages:
         share = random.uniform(0.3, 0.9)
         titles.append(base.titles[first])
         texts.append(_mixed(sentences[first], sentences[second], share, random))
-        documents.append(documents[count - 1] + 1 + (row - count) // PASSAGES_OF_A_DOCUMENT)
+        documents.append(documents[count - 1] + 1 + (row - count) // each)
         sets.append(base.sets[first])
         noise = random.standard_normal(vectors.shape[1])
         vector = share * base.vectors[first] + (1 - share) * base.vectors[second] + _NOISE * noise / np.linalg.norm(noise)
@@ -95,16 +95,21 @@ def _mixed(first: Sequence[str], second: Sequence[str], share: float, random: np
     return " ".join(one for one in taken if one)
 
 
-def classes(layout: int, documents: Sequence[int], seed: int = 11) -> list[int]:
-    """The class of each passage, one for a document: ten equal ones, or more of Zipf's sizes, each with a document."""
+def equal_classes(count: int, documents: Sequence[int]) -> list[int]:
+    """The class of each passage, one for a document, each with as many documents as any other."""
+    return [one % count for one in documents]
+
+
+def zipf_classes(count: int, documents: Sequence[int], exponent: float = 1.0, seed: int = 11) -> list[int]:
+    """The class of each passage, one for a document: the k-th is 1 / k^exponent as large as the first, and none is empty.
+
+    Raises ValueError where there are fewer documents than classes.
+    """
     random = np.random.default_rng(seed)
-    count = documents[-1] + 1
-    if layout <= 10:
-        of_document = np.arange(count) % layout
-    else:
-        weights = 1 / np.arange(1, layout + 1)
-        drawn = random.choice(layout, size=max(0, count - layout), p=weights / weights.sum())
-        of_document = random.permutation(np.concatenate([np.arange(layout), drawn])[:count])
+    there = documents[-1] + 1
+    weights = 1 / np.arange(1, count + 1) ** exponent
+    drawn = random.choice(count, size=there - count, p=weights / weights.sum())
+    of_document = random.permutation(np.concatenate([np.arange(count), drawn]))
     return [int(of_document[one]) for one in documents]
 
 
