@@ -28,9 +28,9 @@ from policies.errors import AccessDenied, AuthenticationRequired, InhouseError, 
 from policies.identity import Principal
 from service.api.state import Shared
 from service.operations.audit import verified
-from service.web import audit_export, event_stream, rendering
+from service.web import audit_export, event_stream
 from service.web.audit_rows import Row, detail, row, visible
-from service.web.rendering import desk_page, texts
+from service.web.rendering import desk_page, problem_page, texts
 from service.web.sign_in import to_sign_in
 from service.web.visiting import Visitor, acting, visiting
 from service.wiring import Installation
@@ -269,4 +269,4 @@ async def _page(request: Request, make: Callable[[Visitor], Response]) -> Respon
     try:
         return await anyio.to_thread.run_sync(partial(make, visitor))
     except InhouseError as error:
-        return rendering.page("problem.html", error.http_status, message=error.message, hint=error.hint)
+        return problem_page(error, request, visitor)

@@ -25,7 +25,7 @@ from service.surroundings import is_sealed
 from service.web import event_stream
 from service.web import turns as shown
 from service.web.export import exported
-from service.web.rendering import desk_page, page
+from service.web.rendering import desk_page, problem_page
 from service.web.running import running
 from service.web.sign_in import to_sign_in
 from service.web.suggestions import suggestions
@@ -106,7 +106,7 @@ async def _chat_page(request: Request, shared: State, conversation: str | None) 
     try:
         return await anyio.to_thread.run_sync(read)
     except NotFoundError as error:
-        return page("problem.html", error.http_status, message=error.message, hint=error.hint)
+        return problem_page(error, request, visitor)
 
 
 def _shown_again(shared: State, visitor: Visitor, opened: Conversation) -> tuple[list[str], str | None]:

@@ -16,7 +16,7 @@ from service.auth.provider import Flow
 from service.auth.provider_sign_in import BACK, ProviderSignIn, Returned
 from service.auth.requests import cookies, is_secure, peer_of
 from service.auth.tokens import TokenRefused
-from service.web.rendering import page
+from service.web.rendering import page, problem_page
 from service.web.sign_in import begun
 
 router = APIRouter(tags=["pages"], include_in_schema=False)
@@ -37,7 +37,7 @@ async def leave(request: Request, shared: Shared) -> Response:
         where = await anyio.to_thread.run_sync(provider.begin, flow, public_url, limiter=_few(request))
     except IdentityUnavailable as away:
         shared.installation.carriers.refused(PROVIDER, away.message, peer_of(request))
-        return page("problem.html", away.http_status, message=_AWAY, hint="")
+        return problem_page(IdentityUnavailable(_AWAY), request, None)
     response = RedirectResponse(where, 303)
     # Lax: the way back begins on the provider's site.
     _keep(request, response, flow.secret, _FLOW_SECONDS)
@@ -71,7 +71,7 @@ async def come_back(
         # A redirect would still count as the provider's and leave the strict cookie out: the page goes on by itself.
         response = await begun(page("signed_in.html"), request, shared, PROVIDER, begin, _few(request))
     except InhouseError as error:
-        response = page("problem.html", error.http_status, message=error.message, hint=error.hint)
+        response = problem_page(error, request, None)
     _keep(request, response, "", 0)
     return response
 

@@ -8,10 +8,12 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from policies.errors import InhouseError
 from policies.identity import Role
 from service.web.visiting import Visitor
 
@@ -35,13 +37,25 @@ def page(template: str, /, status: int = 200, **values: Any) -> HTMLResponse:
 
 def desk_page(template: str, desk: str, visitor: Visitor, /, **values: Any) -> HTMLResponse:
     """A page with the head that every desk has: the desks that the visitor's roles open, and the way out."""
-    names = texts()["nav"]
-    desks = [("/", names["chat"])]
-    if Role.STEWARD in visitor.principal.roles:
-        desks.append(("/documents", names["documents"]))
-    if visitor.may_audit:
-        desks.append(("/audit", names["audit"]))
+    desks = [(path, texts()["nav"][name]) for path, name in _desks(visitor)]
     return page(template, visitor=visitor, desk=desk, desks=desks, **values)
+
+
+def problem_page(error: InhouseError, request: Request, visitor: Visitor | None) -> HTMLResponse:
+    """What went wrong, and a way back: to the visitor's desk that the request was for, to the questions from elsewhere and
+    where the desk itself is what failed, and to the sign-in for who is not signed in."""
+    back = ("/", "chat") if visitor else ("/sign-in", "sign_in")
+    for path, name in _desks(visitor)[1:] if visitor else ():
+        if request.url.path.startswith(f"{path}/") or (request.url.path == path and request.url.query):
+            back = (path, name)
+    return page("problem.html", error.http_status, message=error.message, hint=error.hint, back=back)
+
+
+def _desks(visitor: Visitor) -> list[tuple[str, str]]:
+    """The paths and names of the desks that are there for the visitor."""
+    steward = Role.STEWARD in visitor.principal.roles
+    open_to = ((True, "/", "chat"), (steward, "/documents", "documents"), (visitor.may_audit, "/audit", "audit"))
+    return [(path, name) for is_open, path, name in open_to if is_open]
 
 
 def fragment(template: str, /, **values: Any) -> str:

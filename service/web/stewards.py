@@ -12,7 +12,7 @@ from fastapi.responses import Response
 
 from policies.errors import AuthenticationRequired, InhouseError
 from policies.identity import Role
-from service.web.rendering import desk_page, page, texts
+from service.web.rendering import desk_page, problem_page, texts
 from service.web.sign_in import to_sign_in
 from service.web.visiting import Visitor, acting, visiting
 
@@ -44,7 +44,7 @@ async def steward_page(
     try:
         return await anyio.to_thread.run_sync(partial(make, visitor))
     except InhouseError as error:
-        return page("problem.html", error.http_status, message=error.message, hint=error.hint)
+        return problem_page(error, request, visitor)
 
 
 def shown(template: str, place: str, visitor: Visitor, /, **values: Any) -> Response:

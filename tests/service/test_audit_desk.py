@@ -157,7 +157,9 @@ def test_filters_hold_together_and_the_record_of_the_search_has_them(
     }
     before = newest(service).id
     for wrong in ({"event": "x:y"}, {"outcome": "well"}, {"since": "yesterday"}, {"person": "x" * 501}):
-        assert audra.get("/audit", params=wrong).status_code == 400
+        refused = audra.get("/audit", params=wrong)
+        assert refused.status_code == 400
+        assert 'href="/audit"' in refused.text
     assert newest(service).id == before
 
 

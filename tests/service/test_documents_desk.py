@@ -189,6 +189,7 @@ def test_a_document_shows_its_passages_beside_the_original_and_that_is_recorded(
     absent = stella.client.get("/documents/doc-0000000000000000")
     assert (board.status_code, absent.status_code) == (404, 404)
     assert "merger" not in board.text.lower()
+    assert 'href="/documents"' in absent.text
 
 
 def test_a_steward_who_may_read_nothing_sees_labels_and_no_text(service: Any, browser: Callable[[str], Browser]) -> None:

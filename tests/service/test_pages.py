@@ -12,11 +12,16 @@ from typing import Any
 
 import httpx2
 import pytest
+from fastapi import Request
 
+from policies.errors import NotFoundError
+from policies.identity import Principal, Role
+from policies.sessions import Session
 from service.choosing import highest_classification
 from service.conversations.store import Turn
-from service.web.rendering import rendered, texts
+from service.web.rendering import problem_page, rendered, texts
 from service.web.turns import Standing, answer_html, turn_html
+from service.web.visiting import Visitor
 
 LEAVE = "How many days of annual leave do staff have?"
 MERGER = "For how much does the board plan to buy Tannhof Optics?"
@@ -270,6 +275,31 @@ def test_the_log_tells_sessions_views_and_feedback(service: Any, browser: Callab
 
 
 CITED: Mapping[str, Any] = {"number": 1, "title": "T", "path": "p", "document": "d", "version": 1, "start": 0, "end": 1}
+
+
+@pytest.mark.parametrize(
+    ("roles", "asked", "back"),
+    [
+        ([Role.STEWARD], "/documents/doc-0", '<a href="/documents">Back to the documents</a>'),
+        ([Role.STEWARD], "/documents?kb=none", '<a href="/documents">Back to the documents</a>'),
+        ([Role.AUDITOR], "/audit/no-such-record", '<a href="/audit">Back to the log</a>'),
+        # What failed is no way back, nor is a desk that is not there for this person.
+        ([Role.STEWARD], "/documents", '<a href="/">Back to the questions</a>'),
+        ([Role.AUDITOR], "/documents/doc-0/explain", '<a href="/">Back to the questions</a>'),
+        ([Role.STEWARD], "/c/conv-0", '<a href="/">Back to the questions</a>'),
+        (None, "/sign-in/provider", '<a href="/sign-in">Back to the sign-in</a>'),
+    ],
+)
+def test_a_problem_leads_back_to_the_desk_that_was_asked(roles: list[Role] | None, asked: str, back: str) -> None:
+    path, _, query = asked.partition("?")
+    request = Request({"type": "http", "path": path, "query_string": query.encode(), "headers": [], "server": ("here", 80)})
+    person = Principal("eve", "Eve", frozenset(), "public", frozenset(roles or ()))
+    visitor = None if roles is None else Visitor(person, Session("s", "eve", "", None), "", may_audit=Role.AUDITOR in roles)
+    error = NotFoundError("there is no <b>such</b> thing", hint="`inhouse documents list` shows what there is.")
+    page = bytes(problem_page(error, request, visitor).body).decode()
+    assert re.findall("<a .*</a>", page) == [back]
+    assert ">there is no &lt;b&gt;such&lt;/b&gt; thing</p>" in page
+    assert "<p><code>inhouse documents list</code> shows what there is.</p>" in page
 
 
 def test_quotes_are_plain_text_and_only_a_model_s_words_are_markdown() -> None:
