@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 WINDOW = 20
 """Terms of a passage that are looked at together, about two sentences: 16 to 28 were alike (bench/retrieval.py)."""
@@ -22,6 +25,24 @@ def proximity(asked: Sequence[str], weights: Mapping[str, float], title: Sequenc
     if not total:
         return 0.0
     return _IN_WINDOW * _window(weights, title, text) / total + _IN_PAIRS * _pairs(asked, weights, title, text)
+
+
+def most_proximity(asked: Sequence[str], weights: Mapping[str, float], held: Any) -> Any:
+    """The most that `proximity` can be for passages of which only the terms are known, not their places.
+
+    `held` has a row for each passage and a column for each distinct term of `asked`, in order: whether the passage, its title
+    counted in, holds it. Returns a value for each row.
+    """
+    places = {term: place for place, term in enumerate(dict.fromkeys(asked))}
+    total = sum(weights[term] for term in places)
+    if not total:
+        return np.zeros(len(held))
+    window = held @ np.array([weights[term] for term in places])
+    wanted = _wanted(asked, weights)
+    pairs = np.zeros(len(held))
+    for (first, second), weight in wanted.items():
+        pairs += weight * (held[:, places[first]] & held[:, places[second]])
+    return _IN_WINDOW * window / total + _IN_PAIRS * pairs / (sum(wanted.values()) or 1.0)
 
 
 def _window(weights: Mapping[str, float], title: Sequence[str], text: Sequence[str]) -> float:
@@ -46,9 +67,14 @@ def _window(weights: Mapping[str, float], title: Sequence[str], text: Sequence[s
 
 
 def _pairs(asked: Sequence[str], weights: Mapping[str, float], title: Sequence[str], text: Sequence[str]) -> float:
-    wanted = {pair: weights[pair[0]] + weights[pair[1]] for pair in itertools.pairwise(asked)}
+    wanted = _wanted(asked, weights)
     total = sum(wanted.values())
     if not total:
         return 0.0
     there = {*itertools.pairwise(title), *itertools.pairwise(text)}
     return sum(weight for pair, weight in wanted.items() if pair in there) / total
+
+
+def _wanted(asked: Sequence[str], weights: Mapping[str, float]) -> dict[tuple[str, str], float]:
+    """The neighbouring terms of a question, and what each pair weighs."""
+    return {pair: weights[pair[0]] + weights[pair[1]] for pair in itertools.pairwise(asked)}

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from policies.access.scope import Scope
 from vectorstore.embedders.interface import Embedder
 from vectorstore.fusion import Fused, fuse, lifted
 from vectorstore.lexical.analysis import bound, idf, terms
-from vectorstore.proximity import proximity
+from vectorstore.proximity import most_proximity, proximity
 from vectorstore.store import Store
 from vectorstore.types import Hit, Passage, PassageId, SearchResult
 
 CANDIDATES = 200
 """Candidates taken from each side: of 100,000 passages 100 miss one in a hundred of the ten best (bench/search.py)."""
 
-RESCORED = 50
-"""Candidates whose text is looked at for proximity: 30 gain nearly as much, 100 no more (bench/retrieval.py)."""
+_STEP = 16
+"""Candidates whose text is read at once; mostly the first sixteen settle which ten are best (bench/search.py)."""
+
+_ROUNDING = 1e-9
+"""More than what the order of summing can move a score of at most 1."""
 
 
 class Search:
@@ -36,20 +40,29 @@ class Search:
         if classes is not None and not classes:
             return SearchResult([], 0, {})
         asked = _Asked(self._store, self._embedder, question, classes)
-        step, wider = max(RESCORED, limit), 1
+        step, wider = max(_STEP, limit), 1
         while True:
             candidates, exhausted = asked.candidates(wider, limit)
             hits: list[Hit] = []
             # What was removed or relabelled since is dropped by this read, so later candidates move up.
             for start in range(0, len(candidates), step):
-                hits += asked.hits(candidates[start : start + step], scope)
-                if len(hits) >= limit:
+                if len(hits) >= limit and candidates[start].highest < _best(hits, limit)[-1].score - _ROUNDING:
                     break
+                hits += asked.hits(candidates[start : start + step], scope)
             if len(hits) >= limit or exhausted:
                 hits = lifted([*hits, *asked.beside(_best(hits, limit), hits, scope)])
                 return SearchResult(_best(hits, limit), len(candidates), asked.weights)
             # In the middle of a large change every candidate may be one that went or is still to come: look further.
             wider *= 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A candidate whose text was not read yet, and the most that it can score once its proximity is known: from there on
+    down no candidate can come among the best, however near to each other it holds the terms (Fagin, Lotem and Naor 2003)."""
+
+    fused: Fused
+    highest: float
 
 
 class _Asked:
@@ -66,8 +79,8 @@ class _Asked:
         self._highest = bound(frequencies, passages)
         self.weights = {term: idf(frequency, passages) for term, frequency in zip(self._distinct, frequencies, strict=True)}
 
-    def candidates(self, wider: int, limit: int) -> tuple[list[Fused], bool]:
-        """What words and meaning bring, best first, and whether that is all there is."""
+    def candidates(self, wider: int, limit: int) -> tuple[list[_Candidate], bool]:
+        """What words and meaning bring, those that may score highest first, and whether that is all there is."""
         most = wider * max(CANDIDATES, limit)
         lexical = dict(self._query.best(wider * CANDIDATES))
         dense = dict(self._store.dense.search(self._vector, self._classes, most))
@@ -75,12 +88,15 @@ class _Asked:
         # A candidate of one side has a score on the other too; both sides tell it exactly.
         lexical.update(self._query.scores([one for one in dense if one not in lexical]))
         dense.update(self._store.dense.cosines(self._vector, [one for one in lexical if one not in dense]))
-        return fuse(lexical, self._highest, dense), exhausted
+        fused = fuse(lexical, self._highest, dense)
+        most = most_proximity(self._words, self.weights, self._query.holding([one.id for one in fused]))
+        found = [_Candidate(one, one.with_proximity(float(near))) for one, near in zip(fused, most, strict=True)]
+        return sorted(found, key=lambda candidate: (-candidate.highest, candidate.fused.id)), exhausted
 
-    def hits(self, candidates: Sequence[Fused], scope: Scope) -> list[Hit]:
+    def hits(self, candidates: Sequence[_Candidate], scope: Scope) -> list[Hit]:
         """Those of the candidates that are live and permitted now, in the same order."""
-        found = self._store.fetch([one.id for one in candidates], scope)
-        return [self._hit(one, found[one.id]) for one in candidates if one.id in found]
+        found = self._store.fetch([one.fused.id for one in candidates], scope)
+        return [self._hit(one.fused, found[one.fused.id]) for one in candidates if one.fused.id in found]
 
     def beside(self, best: Sequence[Hit], known: Sequence[Hit], scope: Scope) -> list[Hit]:
         """The passages before and after the best in their documents that are not known yet: no candidates by themselves,

@@ -95,6 +95,27 @@ def test_scores_of_given_passages_are_those_of_the_best_and_tell_nothing_of_othe
     assert index.query([], None).scores(ids(1)) == {}
 
 
+def test_which_terms_a_passage_holds_is_told_of_permitted_ones_alone(index: LexicalIndex) -> None:
+    filled(index, SMALL)
+    filled(index, [(7, 0, "An annual hotel.")])
+    index.delete(ids(2))
+    index.commit()
+    said = asked(index, "annual leave hotel zebra", {0, 2}).holding(ids(7, 1, 2, 3, 77, 2**40, 1))
+    yes, no = True, False
+    nothing = [no, no, no, no]
+    assert said.tolist() == [
+        [yes, no, yes, no],
+        [yes, yes, no, no],
+        nothing,
+        nothing,
+        nothing,
+        [no, yes, no, no],
+        [yes, yes, no, no],
+    ]
+    assert asked(index, "annual leave").holding([]).shape == (0, 2)
+    assert index.query([], None).holding(ids(1)).shape == (1, 0)
+
+
 def test_nothing_asked_and_nothing_there_find_nothing(index: LexicalIndex) -> None:
     for classes in (None, set[int](), {0}):
         query = asked(index, "leave", classes)

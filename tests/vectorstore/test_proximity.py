@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vectorstore.proximity import WINDOW, proximity
+from vectorstore.proximity import WINDOW, most_proximity, proximity
 
 WORDS = st.lists(st.sampled_from("abcdefgh"), max_size=60)
 FLAT = dict.fromkeys("abcdefgh", 1.0)
@@ -26,6 +27,21 @@ def brute_force(asked: list[str], title: list[str], text: list[str]) -> float:
 def test_it_is_what_its_definition_says(asked: list[str], title: list[str], text: list[str]) -> None:
     weights = {term: FLAT[term] for term in asked}
     assert proximity(asked, weights, title, text) == pytest.approx(brute_force(asked, title, text))
+
+
+@given(WORDS, st.lists(st.tuples(WORDS, WORDS), max_size=5))
+def test_it_is_never_more_than_the_terms_alone_allow(asked: list[str], passages: list[tuple[list[str], list[str]]]) -> None:
+    weights = {term: float(ord(term) - 90) for term in asked}
+    held = [[term in title + text for term in dict.fromkeys(asked)] for title, text in passages]
+    most = most_proximity(asked, weights, np.array(held, bool).reshape(len(passages), len(weights)))
+    assert len(most) == len(passages)
+    for highest, (title, text) in zip(most, passages, strict=True):
+        near = proximity(asked, weights, title, text)
+        assert near <= highest + 1e-12
+        if asked and not {*asked} & {*title, *text}:
+            assert highest == 0
+    together = most_proximity(asked, weights, np.ones((1, len(weights)), bool))[0]
+    assert together == pytest.approx(proximity(asked, weights, [], asked) if len(asked) <= WINDOW else together)
 
 
 def test_terms_together_are_worth_more_than_terms_apart() -> None:

@@ -17,7 +17,7 @@ from policies.labels import AccessClass, Label
 from vectorstore.embedders.hashing import HashingEmbedder
 from vectorstore.fusion import NEIGHBOUR, fuse, lifted
 from vectorstore.lexical.analysis import bound, idf, query_terms, terms
-from vectorstore.search import CANDIDATES, RESCORED, Search
+from vectorstore.search import CANDIDATES, Search
 from vectorstore.store import Store
 from vectorstore.types import DocumentDraft, DocumentId, Hit, PassageDraft, PassageId, Vectors
 
@@ -106,6 +106,36 @@ def test_as_many_come_as_were_asked_for_while_there_are_any(store: Store) -> Non
         assert len(found(store, "annual leave", limit=limit)) == min(limit, 181)
 
 
+WORDS = ["leave", "annual", "notice", "period", "hotel", "of", "receipt", "limit", "filler", "number"]
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """Passages of the same few words at random, so that many hold all terms of a question and few hold them together."""
+    random = np.random.default_rng(5)
+    made = opened(tmp_path_factory.mktemp("mixed"))
+    texts = [" ".join(random.choice(WORDS, size=int(random.integers(1, 60)))) for _ in range(300)]
+    made.commit([draft(f"{number}.txt", text) for number, text in enumerate(texts)])
+    yield made
+    made.close()
+
+
+@given(words=st.lists(st.sampled_from(WORDS), min_size=1, max_size=6), limit=st.sampled_from([1, 3, 10, 30]))
+def test_no_text_that_is_left_unread_would_have_come_among_the_best(mixed: Store, words: list[str], limit: int) -> None:
+    few = found(mixed, " ".join(words), limit=limit)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vectorstore.search._STEP", 10**6)
+        assert few == found(mixed, " ".join(words), limit=limit)
+
+
+def test_most_texts_are_left_unread(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    fetch = store.fetch
+    monkeypatch.setattr(store, "fetch", lambda ids, scope: read.append(len(ids)) or fetch(ids, scope))
+    found(store, "receipts for hotels", limit=10)
+    assert 0 < sum(read) < 60
+
+
 @pytest.mark.parametrize("permitted", [(STAFF,), (SALES,), (BOARD,), (STAFF, BOARD)])
 def test_a_narrower_permission_finds_what_an_index_of_that_alone_does(
     store: Store, permitted: tuple[AccessClass, ...], tmp_path: Path
@@ -168,7 +198,7 @@ def long(tmp_path: Path) -> Iterator[Store]:
         ]
     )
     made.commit([draft("after.txt", "Boilers are serviced in June.")])
-    made.commit([draft(f"{number}.txt", f"Northern line number {number}.") for number in range(CANDIDATES + RESCORED)])
+    made.commit([draft(f"{number}.txt", f"Northern line number {number}.") for number in range(CANDIDATES + 50)])
     yield made
     made.close()
 
@@ -232,7 +262,7 @@ CHANGES: dict[str, tuple[str, Callable[[Store, list[Any]], Any]]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("rows", [10**6, 0], ids=["exact", "graph"])
-@pytest.mark.parametrize("count", [RESCORED + 10, CANDIDATES + 20])
+@pytest.mark.parametrize("count", [60, CANDIDATES + 20])
 def test_what_went_meanwhile_is_dropped_by_the_read_and_later_candidates_move_up(
     change: str, rows: int, count: int, tmp_path: Path
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from vectorstore.types import PassageId
 
@@ -26,6 +26,10 @@ class LexicalQuery(Protocol):
 
     def scores(self, ids: Sequence[PassageId]) -> Mapping[PassageId, float]:
         """The score of each of the ids that is permitted and holds a term."""
+
+    def holding(self, ids: Sequence[PassageId]) -> Any:
+        """Which of the terms each of the ids holds: booleans, a row for each id and a column for each term, all False where
+        an id is not permitted."""
 
 
 class LexicalIndex(Protocol):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from vectorstore.lexical.analysis import K1, B, idf, terms
 from vectorstore.lexical.interface import LexicalQuery
@@ -48,6 +51,7 @@ class _Scored:
         self.frequencies = [sum(term in counts for counts in held.values()) for term in terms]
         self.passages = len(held)
         mean = sum(counts.total() for counts in held.values()) / max(1, len(held))
+        self._terms, self._held = terms, held
         self._scores: dict[PassageId, float] = {}
         for term, frequency in zip(terms, self.frequencies, strict=True):
             weight = idf(frequency, self.passages) * (K1 + 1)
@@ -63,3 +67,8 @@ class _Scored:
     def scores(self, ids: Sequence[PassageId]) -> Mapping[PassageId, float]:
         """Those of the ids."""
         return {one: self._scores[one] for one in ids if one in self._scores}
+
+    def holding(self, ids: Sequence[PassageId]) -> Any:
+        """Looked up one by one."""
+        held = [[term in self._held.get(one, ()) for term in self._terms] for one in ids]
+        return np.array(held, bool).reshape(len(ids), len(self._terms))

@@ -100,6 +100,7 @@ class _Looked:
         self.frequencies = [sum(len(of_part[place][0]) for of_part in held) for place in range(len(terms))]
         mean = sum(total for *_, total in chosen) / max(1, self.passages)
         weights = [idf(frequency, self.passages) * (K1 + 1) for frequency in self.frequencies]
+        self._held = [(part.segment.ids, [rows for rows, _ in of_part]) for part, of_part in zip(parts, held, strict=True)]
         self._scored = [
             (part.segment.ids, _scores(part, of_part, weights, mean)) for part, of_part in zip(parts, held, strict=True)
         ]
@@ -120,6 +121,21 @@ class _Looked:
             rows = np.minimum(np.searchsorted(there, wanted), len(there) - 1) if len(there) else wanted[:0]
             rows = rows[(there[rows] == wanted) & (scores[rows] > 0)] if len(there) else rows
             found.update({PassageId(int(one)): float(score) for one, score in zip(there[rows], scores[rows], strict=True)})
+        return found
+
+    def holding(self, ids: Sequence[PassageId]) -> Any:
+        """Over all parts; an id is in one of them."""
+        wanted = np.asarray(ids, np.int64)
+        found = np.zeros((len(wanted), len(self.frequencies)), bool)
+        for there, held in self._held:
+            if not len(there):
+                continue
+            rows = np.minimum(np.searchsorted(there, wanted), len(there) - 1)
+            known = there[rows] == wanted
+            for place, holding in enumerate(held):
+                marked = np.zeros(len(there), bool)
+                marked[holding] = True
+                found[:, place] |= known & marked[rows]
         return found
 
 
