@@ -133,38 +133,27 @@ def relabel(
         say(f"Relabelled {found['relabelled']}.")
 
 
-@app.command()
-def hold(
-    ids: Ids,
-    reason: ReasonOption,
-    as_person: AsOption = None,
-    json: JsonOption = False,
-    data: DataOption = None,
-    config: ConfigOption = None,
-) -> None:
-    """Put documents under legal hold: nothing removes or replaces their text until `release`."""
-    found = perform(data, config, "documents.hold", {"ids": ids, "reason": reason, "as_person": as_person})
-    if json:
-        say_json(found)
-    else:
-        say(f"Held {found['held']}.")
+def _holding(verb: str, done: str, told: str) -> None:
+    """Adds a command that only sets or lifts the hold; `done` is its answer's count."""
+
+    @app.command(verb, help=told)
+    def change(
+        ids: Ids,
+        reason: ReasonOption,
+        as_person: AsOption = None,
+        json: JsonOption = False,
+        data: DataOption = None,
+        config: ConfigOption = None,
+    ) -> None:
+        found = perform(data, config, f"documents.{verb}", {"ids": ids, "reason": reason, "as_person": as_person})
+        if json:
+            say_json(found)
+        else:
+            say(f"{done.capitalize()} {found[done]}.")
 
 
-@app.command()
-def release(
-    ids: Ids,
-    reason: ReasonOption,
-    as_person: AsOption = None,
-    json: JsonOption = False,
-    data: DataOption = None,
-    config: ConfigOption = None,
-) -> None:
-    """Lift the legal hold on documents."""
-    found = perform(data, config, "documents.release", {"ids": ids, "reason": reason, "as_person": as_person})
-    if json:
-        say_json(found)
-    else:
-        say(f"Released {found['released']}.")
+_holding("hold", "held", "Put documents under legal hold: nothing removes or replaces their text until `release`.")
+_holding("release", "released", "Lift the legal hold on documents.")
 
 
 def _label(said: Mapping[str, Any]) -> str:
