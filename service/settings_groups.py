@@ -30,7 +30,9 @@ class ServerSettings(SettingsGroup):
         description="Host headers that are answered; any other is refused, which stops DNS rebinding.",
     )
     allowed_origins: tuple[str, ...] = Field(
-        (), description="Origins of web pages elsewhere that may call the API; none by default."
+        (),
+        description="Origins of web pages elsewhere, e.g. `https://intranet.corp.example`, whose scripts may call `/v1/` with "
+        "a key or a token (CORS, without cookies); any other is refused. None by default.",
     )
     public_url: str | None = Field(
         None,
@@ -47,6 +49,15 @@ class ServerSettings(SettingsGroup):
     max_question_characters: int = Field(8_000, ge=1, description="Longest question, in characters.")
     max_concurrent_answers: int = Field(4, ge=1, description="Answers generated at the same time; more wait.")
     max_waiting_answers: int = Field(64, ge=0, description="Questions that may wait; one more is refused with 503.")
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _each_an_origin(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for one in origins:
+            # As browsers write it; what has none, `null`, is no page that could be told from another.
+            if re.fullmatch(r"[a-z][a-z0-9+.-]*://[a-z0-9._:\[\]-]+", one) is None:
+                raise ValueError(f"server.allowed_origins must be like https://intranet.corp.example, not {one}")
+        return origins
 
     @field_validator("public_url")
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from service.api import chat, operating, problems, retrieval
 from service.api.gate import Gate
@@ -35,6 +36,11 @@ def create_app(installation: Installation) -> FastAPI:
     for room in (chat, retrieval, operating):
         app.include_router(room.router)
     app.add_middleware(Measured, metrics=metrics)
+    if server.allowed_origins:
+        # Inside of the guard, which lets these origins come to the API's paths alone. Without credentials: the API takes none
+        # that a browser sends by itself.
+        origins, methods = server.allowed_origins, ("GET", "POST")
+        app.add_middleware(CORSMiddleware, allow_origins=origins, allow_methods=methods, allow_headers=("*",))
     app.add_middleware(
         Guard,
         hosts=server.allowed_hosts,

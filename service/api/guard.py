@@ -26,6 +26,10 @@ _SINGLE = ("host", "origin", "content-length", "authorization")
 """Sent twice, these would be read as one here and as the other elsewhere."""
 
 
+API_PREFIX = "/v1/"
+"""Where the API's paths begin: what a page of a named origin may call, since no cookie opens it."""
+
+
 class BodyTooLarge(UsageError):
     """The request's body is over the limit."""
 
@@ -41,8 +45,8 @@ class Misdirected(UsageError):
 
 
 class Guard:
-    """Checks Host against DNS rebinding, Origin against pages of other sites, and the body's size while it comes in;
-    `larger` has the paths at which it may be more than `max_body_bytes`."""
+    """Checks Host against DNS rebinding, Origin against pages of other sites, and the body's size while it comes in. Pages of
+    `origins` may call the API and nothing else; `larger` has the paths at which the body may be over `max_body_bytes`."""
 
     def __init__(
         self,
@@ -65,8 +69,9 @@ class Guard:
             await self._app(scope, receive, send)
             return
         limit = self._larger.get(scope["path"], self._limit)
+        origins = self._origins if scope["path"].startswith(API_PREFIX) else frozenset()
         sent = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
-        refusal = self._refusal(sent, limit)
+        refusal = self._refusal(sent, origins, limit)
         started = False
         over: list[BodyTooLarge] = []
 
@@ -87,7 +92,7 @@ class Guard:
         if refusal is not None and not started:
             await answer(scope["path"], refusal)(scope, receive, sending)
 
-    def _refusal(self, sent: list[tuple[str, str]], limit: int) -> InhouseError | None:
+    def _refusal(self, sent: list[tuple[str, str]], origins: frozenset[str], limit: int) -> InhouseError | None:
         names = [name for name, _ in sent]
         twice = next((name for name in _SINGLE if names.count(name) > 1), None)
         if twice is not None:
@@ -102,8 +107,8 @@ class Guard:
                 "this host name is not one of the service's", hint="Add it to server.allowed_hosts if it should be."
             )
         origin = headers.get("origin")
-        if origin is not None and origin not in self._origins and not _same_site(origin, host):
-            return AccessDenied("a page of another site may not call this service", hint="See server.allowed_origins.")
+        if origin is not None and origin not in origins and not _same_site(origin, host):
+            return AccessDenied("a page of another site may not call this", hint="See server.allowed_origins, for the API.")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length[:20]) > limit:
             return _too_large(limit)

@@ -14,10 +14,14 @@ from typing import Any
 
 import httpx2
 import pytest
+from starlette.testclient import TestClient
 
 from policies.credentials import KeyStore
+from policies.errors import SettingsError
 from policies.identity import Role
 from policies.people import PeopleStore
+from service.settings import load_settings
+from service.web.application import create_site
 
 HASHING = {"INHOUSE_EMBEDDING__KIND": "hashing"}
 SECRET_WORDS = ("Tannhof", "merger", "48 million", "board/")
@@ -264,6 +268,44 @@ def test_c5_a_page_of_another_site_is_answered_by_no_route(service: Any, calls: 
 
 def test_c5_the_product_s_own_page_is_answered(service: Any, calls: Any, send: Any) -> None:
     assert send(service, calls[0], None, Origin=service.url).status_code == 200
+
+
+def test_c5_a_named_origin_s_page_is_answered_by_the_api_alone_and_no_other_is(
+    calls: Any, workbench: Callable[..., Any]
+) -> None:
+    named, other = "https://intranet.example", "https://intranet.example.evil.example"
+    bench = workbench(INHOUSE_SERVER__ALLOWED_ORIGINS=named)
+    key = bench("keys.create", person="root")["secret"]
+    wanted = {"Access-Control-Request-Headers": "authorization, content-type, x-stainless-lang"}
+    with TestClient(create_site(bench.installation), base_url="http://localhost") as client:
+
+        def told(call: Any, method: str, origin: str, **headers: str) -> tuple[int, dict[str, str]]:
+            answer = client.request(method, call.path, json=call.body, headers={"Origin": origin, **headers})
+            return answer.status_code, {k: v for k, v in answer.headers.items() if k.startswith("access-control-")}
+
+        for call in [one.about("x") for one in calls]:
+            asked = {**wanted, "Access-Control-Request-Method": call.method}
+            assert told(call, "OPTIONS", other, **asked) == (403, {})
+            assert told(call, call.method, other, Authorization=f"Bearer {key}") == (403, {})
+            status, sent = told(call, "OPTIONS", named, **asked)
+            if not call.path.startswith("/v1/"):
+                assert (status, sent) == (403, {}), call
+                assert told(call, call.method, named, Authorization=f"Bearer {key}") == (403, {}), call
+                continue
+            assert (status, sent["access-control-allow-origin"]) == (200, named)
+            assert sent["access-control-allow-headers"] == asked["Access-Control-Request-Headers"]
+            # No cookie goes along, and a refusal can be read by the page as well.
+            for authorization in (f"Bearer {key}", "Bearer made up"):
+                assert told(call, call.method, named, Authorization=authorization)[1] == {"access-control-allow-origin": named}
+            assert "access-control-allow-credentials" not in sent
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "null", "https://a.example/", "https://a.example/path", "a.example", "https://A.example"]
+)
+def test_c5_what_no_browser_sends_as_an_origin_is_no_setting(tmp_path: Path, origin: str) -> None:
+    with pytest.raises(SettingsError, match="allowed_origins"):
+        load_settings(tmp_path, environment={"INHOUSE_SERVER__ALLOWED_ORIGINS": origin})
 
 
 def test_c6_headers_without_end_are_stopped(service: Any, send_raw: Any, calls: Any, send: Any) -> None:
