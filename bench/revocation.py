@@ -2,26 +2,30 @@
 
     python bench/revocation.py [PASSAGES]
 
-A document is relabelled while another thread searches for it again and again, and while an answer quotes it. It counts from the
-return of the call on.
+A document is relabelled while another thread searches for it again and again, and while an answer quotes it; a key is revoked
+while an answer is given to whoever came with it. Time counts from the return of the call on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import datetime
 import json
 import statistics
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import datasets  # noqa: F401 -- puts this folder behind the packages, whose names its modules share
 from installations import initialised, opened
 
-from policies.errors import SourcesChanged
+from policies.errors import AuthenticationRequired, SourcesChanged
+from policies.identity import Principal
+from service.auth.carriers import API, Carried
 from service.operations.run import run_in
 from service.operations.search import found
 from service.runtimes.interface import End, Text
@@ -96,9 +100,21 @@ def until_unseen(installation: Installation, document: str) -> tuple[float, floa
     return returned - began, at[0] - began
 
 
-def until_cut(installation: Installation, document: str) -> tuple[float, int]:
-    """Seconds from the return of the call to the end of an answer that says a piece each five milliseconds, and how many pieces
-    left after the return."""
+def with_key(installation: Installation) -> tuple[Principal, str]:
+    """Ana, who comes with a new key, and the id of that."""
+    key, secret = installation.keys.create("ana", datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1))
+    return installation.carriers.recognise(Carried(f"Bearer {secret}"), API).principal, key.id
+
+
+def revoke(installation: Installation, key: str) -> float:
+    """Revokes the key; the moment of the return."""
+    run(installation, "keys.revoke", id=key)
+    return time.perf_counter()
+
+
+def until_cut(installation: Installation, principal: Principal, end: Callable[[], float]) -> tuple[float, int]:
+    """Seconds from the return of `end`, which takes the right away, to the end of an answer that says a piece each five
+    milliseconds, and how many pieces left after the return."""
     pieces: list[Any] = []
     for _ in range(2_000):
         pieces += [Text("The plant in Tannhof runs the pump [1]. "), Pause(0.005)]
@@ -111,14 +127,12 @@ def until_cut(installation: Installation, document: str) -> tuple[float, int]:
         seen = 0
         changing = None
         try:
-            async for _ in installation.engine.answer(QUESTION, installation.people.principal("ana")):
+            async for _ in installation.engine.answer(QUESTION, principal):
                 seen += 1
                 late += bool(returned)
                 if seen == 5:
-                    changing = asyncio.create_task(
-                        asyncio.to_thread(lambda: returned.append(relabel(installation, document, ["nobody"])))
-                    )
-        except SourcesChanged:
+                    changing = asyncio.create_task(asyncio.to_thread(lambda: returned.append(end())))
+        except (SourcesChanged, AuthenticationRequired):
             ended = time.perf_counter()
             assert changing is not None
             await changing
@@ -135,22 +149,27 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as root, prepared(Path(root), passages) as installation:
         listed = run(installation, "documents.list", limit=10_000)["documents"]
         document = next(one["id"] for one in listed if one["path"] == "pump.md")
-        calls, unseen, cuts, late = [], [], [], 0
+        calls, unseen, cuts, revoked, late = [], [], [], [], 0
         for _ in range(ROUNDS):
             call, search = until_unseen(installation, document)
             calls.append(call)
             unseen.append(search - call)
             relabel(installation, document, ["everyone"])
         for _ in range(ROUNDS):
-            cut, after = until_cut(installation, document)
+            ana, key = with_key(installation)
+            cut, after = until_cut(installation, ana, lambda: relabel(installation, document, ["nobody"]))
             cuts.append(cut)
             late += after
             relabel(installation, document, ["everyone"])
+            cut, after = until_cut(installation, ana, lambda key=key: revoke(installation, key))  # type: ignore[misc]
+            revoked.append(cut)
+            late += after
         print(f"{passages} passages of others, a document of {DOCUMENT_PASSAGES}; {ROUNDS} rounds, milliseconds")
         for name, values in (
             ("the call", calls),
             ("to the first search without it", unseen),
             ("to the end of the answer", cuts),
+            ("to the end of the answer, the key revoked", revoked),
         ):
             print(f"{name}: median {statistics.median(values) * 1000:.1f}, worst {max(values) * 1000:.1f}")
         print(f"pieces that left after a return: {late}")

@@ -137,8 +137,8 @@ class KeyStore:
         AuthenticationRequired, the same for an unknown, expired or revoked key and for a disabled person."""
         return self.identify(secret)[1]
 
-    def identify(self, secret: str) -> tuple[str, Principal]:
-        """The id of the key and the principal that it stands for; raises as `authenticate` does."""
+    def identify(self, secret: str) -> tuple[KeyRecord, Principal]:
+        """The key and the principal that it stands for; raises as `authenticate` does."""
         if not secret.startswith(PREFIX) or not secret.isascii() or len(secret) > _LONGEST:
             raise _refused()
         digest = _hash(secret)
@@ -146,7 +146,8 @@ class KeyStore:
             found = connection.execute(API_KEY.select().where(API_KEY.c.secret_sha256 == digest)).first()
             if found is None or not secrets.compare_digest(found.secret_sha256, digest):
                 raise _refused()
-            return found.id, self._principal(connection, _record(found))
+            key = _record(found)
+            return key, self._principal(connection, key)
 
     def principal(self, id: str) -> Principal:
         """The principal that a key stands for now, by the key's id; raises as `authenticate` does."""

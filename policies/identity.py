@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 EVERYONE = "everyone"
@@ -25,10 +25,21 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Credential:
+    """What a request carried, so that it can be looked at again: in what it came, the id of the key or session (empty where
+    there is the person alone to look up), and when it ends by itself in Unix seconds (None: never)."""
+
+    carrier: str
+    id: str = ""
+    expires: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
     """An authenticated person.
 
-    `clearance` is a name of the ordered classifications in settings; `groups` always holds `everyone`.
+    `clearance` is a name of the ordered classifications in settings; `groups` always holds `everyone`. `credentials` are all
+    that the request carried: they say how long the person stands behind it, and nothing of what they may do.
     """
 
     id: str
@@ -36,6 +47,11 @@ class Principal:
     groups: frozenset[str]
     clearance: str
     roles: frozenset[Role]
+    credentials: tuple[Credential, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "groups", frozenset(self.groups) | {EVERYONE})
+
+    def is_past(self, now: float) -> bool:
+        """Whether one of the credentials has ended by itself."""
+        return any(one.expires is not None and one.expires <= now for one in self.credentials)

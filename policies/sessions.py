@@ -78,15 +78,17 @@ class SessionStore:
         return Link(row["id"], person, row["expires"]), code
 
     def begin(self, credential: str, lifetime: datetime.timedelta) -> tuple[Session, str]:
-        """A session for the code of a link, which is used up by it, or for a key; and its secret, which is nowhere else.
+        """A session for the code of a link, which is used up by it, or for a key, with which it ends at the latest; and its
+        secret, which is nowhere else.
 
         Raises AuthenticationRequired, the same for what is unknown, used, expired or revoked and for a disabled person.
         """
         if credential.startswith(LINK_PREFIX):
             return self._begin_by_link(credential, lifetime)
         key, principal = self._keys.identify(credential)
+        left = datetime.datetime.fromisoformat(key.expires) - datetime.datetime.now(datetime.UTC)
         with writing(self._engine) as connection:
-            return self._insert(connection, principal.id, lifetime, key)
+            return self._insert(connection, principal.id, min(lifetime, left), key.id)
 
     def begin_for(self, person: str, lifetime: datetime.timedelta) -> tuple[Session, str]:
         """A session for a person whom another carrier has made known, and its secret. Raises AuthenticationRequired, the same
@@ -102,6 +104,15 @@ class SessionStore:
         digest = _digest(secret)
         with reading(self._engine) as connection:
             row = connection.execute(_SESSION.select().where(_SESSION.c.secret_sha256 == digest)).first()
+        return self._standing(row)
+
+    def principal(self, id: str) -> Principal:
+        """The principal that a session stands for now, by the session's id; raises as `authenticate` does."""
+        with reading(self._engine) as connection:
+            row = connection.execute(_SESSION.select().where(_SESSION.c.id == id)).first()
+        return self._standing(row)[1]
+
+    def _standing(self, row: Any) -> tuple[Session, Principal]:
         if row is None or row.ended or _past(row.expires):
             raise _refused()
         session = Session(row.id, row.person, row.expires, row.api_key)

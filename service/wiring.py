@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -51,6 +53,7 @@ class Installation:
         self.settings = settings
         self.serving = serving
         self.run_coroutine: Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any] = _run_alone
+        self.clock: Callable[[], float] = time.time
         server = settings.server
         self.address = f"http://{f'[{server.host}]' if ':' in server.host else server.host}:{server.port}"
         self.ingest_lock = threading.Lock()
@@ -259,17 +262,21 @@ class Installation:
 
     def current(self, principal: Principal) -> Principal:
         """The principal with what is left of their rights: none that the person has no longer, and none that the credential did
-        not have. Raises AuthenticationRequired for a person who is disabled, NotFoundError for one who is not there."""
+        not have. Raises AuthenticationRequired for a person who is disabled and where a credential of theirs has ended,
+        NotFoundError for a person who is not there."""
+        if principal.credentials:
+            self.carriers.look_again(principal, self.clock())
         person, levels = self.people.principal(principal.id), self.settings.access.classifications
         clearance = person.clearance
         if principal.clearance in levels and clearance in levels:
             clearance = min(principal.clearance, clearance, key=levels.index)
         groups, roles = principal.groups & person.groups, principal.roles & person.roles
-        return Principal(principal.id, principal.name, groups, clearance, roles)
+        return replace(principal, groups=groups, clearance=clearance, roles=roles)
 
-    def moment(self) -> tuple[int, int]:
-        """Another value after each change of a label, of a document, or of a person and what they hold."""
-        return self.store.moment, self.people.changes.number()
+    def moment(self, principal: Principal) -> tuple[int, int, bool]:
+        """Another value after each change of a label, of a document, of a person and what they hold, or of a key or session,
+        and once a credential of the principal has ended by itself."""
+        return self.store.moment, self.people.changes.number(), principal.is_past(self.clock())
 
     def close(self) -> None:
         """Closes what was opened, and nothing else. Not to be called from within an event loop."""

@@ -14,7 +14,7 @@ import anyio
 from policies.access.scope import AccessScope
 from policies.audit.events import EventTag
 from policies.audit.records import Record
-from policies.errors import SourcesChanged
+from policies.errors import AuthenticationRequired, SourcesChanged
 from policies.identity import Principal
 from service.answer.abstain import Refuse, judge
 from service.answer.citations import Citations
@@ -93,7 +93,7 @@ class AnswerEngine:
         runtime: Runtime | Choose,
         record: Recorder,
         options: AnswerOptions,
-        moment: Moment = object,
+        moment: Moment = lambda principal: object(),
     ) -> None:
         self._permit = permit
         self._search = search
@@ -115,8 +115,9 @@ class AnswerEngine:
     ) -> AsyncGenerator[AnswerEvent]:
         """Streams an answer, Done last, by the runtime that is wanted if that may be sent what was found and what the history
         rests on. Raises AuditUnavailable before the first piece where it cannot be recorded, and what the runtime raises;
-        closing the stream cancels the model and is recorded too. Raises SourcesChanged, which is recorded as a refusal, once
-        what it rests on may no longer be read: no piece leaves after that."""
+        closing the stream cancels the model and is recorded too. Once what it rests on may no longer be read it
+        raises SourcesChanged, once the principal is no longer let in AuthenticationRequired, either recorded as a refusal: no
+        piece leaves after that."""
         standing = await anyio.to_thread.run_sync(self._standing, principal)
         scope = await anyio.to_thread.run_sync(self._permit, principal)
         count = limit or self._options.passages
@@ -178,8 +179,8 @@ class AnswerEngine:
                 reply.text += rest
                 yield Delta(rest)
             reply.tag, reply.payload = self._outcome(asked, reply)
-        except SourcesChanged:
-            reply.tag, reply.payload = EventTag.QUESTION_REFUSED, _cut(asked, reply)
+        except (SourcesChanged, AuthenticationRequired) as lost:
+            reply.tag, reply.payload = EventTag.QUESTION_REFUSED, _cut(asked, reply, lost)
             raise
         except Exception as error:
             # Whatever it is: what is left over here is a listener who went away, and the log must tell the two apart.
@@ -262,11 +263,12 @@ def _refused(question: Record, reason: str, nearest: Sequence[Nearest]) -> dict[
     return {"question": question.id, "reason": reason, **named}
 
 
-def _cut(question: Record, reply: _Reply) -> dict[str, Any]:
+def _cut(question: Record, reply: _Reply, lost: SourcesChanged | AuthenticationRequired) -> dict[str, Any]:
     """What the log says of an answer that was cut off: what it had shown until then, too."""
     shown = reply.citations.all()
     documents, paths = (list(dict.fromkeys(one)) for one in ([one.document for one in shown], [one.path for one in shown]))
-    reason = "what it rests on may no longer be read"
+    left = isinstance(lost, AuthenticationRequired)
+    reason = "who asked is no longer let in" if left else "what it rests on may no longer be read"
     return {"question": question.id, "reason": reason, "documents": documents, "paths": paths}
 
 

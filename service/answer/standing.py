@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from policies.access.scope import AccessScope
-from policies.errors import AccessDenied, SourcesChanged
+from policies.errors import AuthenticationRequired, SourcesChanged
 from policies.identity import Principal
 from vectorstore.types import Passage, PassageId
 
 Permit = Callable[[Principal], AccessScope]
 Fetch = Callable[[Sequence[PassageId], AccessScope], dict[PassageId, Passage]]
-Moment = Callable[[], object]
-"""Gives something else once a label, a document or a person may have changed, and costs next to nothing."""
+Moment = Callable[[Principal], object]
+"""Gives something else once a label, a document, a person or what somebody came with may have changed, and costs next to
+nothing."""
 
 
 class Standing:
@@ -24,19 +25,22 @@ class Standing:
         self._permit = permit
         self._fetch = fetch
         self._moment = moment
-        self._since = moment()
+        self._since = moment(principal)
 
     def require(self, passages: Sequence[PassageId]) -> None:
         """Raises SourcesChanged where one of the passages was removed or relabelled, or the person lost the right to one since
-        the last look: its text must not leave any more."""
-        now = self._moment()
+        the last look, and AuthenticationRequired where they are disabled or what they came with (a key, a session, a token) has
+        ended: no text must leave any more."""
+        now = self._moment(self._principal)
         if now == self._since:
             return
         try:
             there = self._fetch(passages, self._permit(self._principal))
-        except AccessDenied:
-            # The person was disabled: not even that there is no answer is said to them.
-            raise _changed() from None
+        except AuthenticationRequired:
+            # In the same words whichever it was, as at the next request.
+            raise AuthenticationRequired(
+                "who asked this is no longer let in", hint="Sign in again, or send a new key or token."
+            ) from None
         if len(there) < len(passages):
             raise _changed()
         self._since = now

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import datetime
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
+from policies.credentials import KeyRecord
 from policies.errors import AuthenticationRequired, IdentityUnavailable, NotFoundError
-from policies.identity import LOCAL_OWNER_ID, Principal
+from policies.identity import LOCAL_OWNER_ID, Credential, Principal
 from policies.sessions import Session
 from service.auth.proxy import ProxyRefused, ProxyRules, ProxySaid
 from service.auth.tokens import TokenRefused, looks_like_token
@@ -61,7 +63,7 @@ class Carried:
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """Who is asking, by what; `session` is there for that carrier."""
+    """Who is asking, by what; `session` is there for that carrier. The principal's credentials are all that came along."""
 
     principal: Principal
     carrier: Carrier
@@ -78,8 +80,11 @@ class People(Protocol):
 class Keys(Protocol):
     """What knows the keys."""
 
-    def authenticate(self, secret: str) -> Principal:
-        """The principal of a key; raises AuthenticationRequired."""
+    def identify(self, secret: str) -> tuple[KeyRecord, Principal]:
+        """The key of a secret and its principal; raises AuthenticationRequired."""
+
+    def principal(self, id: str) -> Principal:
+        """The same by the key's id, as it stands now."""
 
 
 class Sessions(Protocol):
@@ -88,11 +93,14 @@ class Sessions(Protocol):
     def authenticate(self, secret: str) -> tuple[Session, Principal]:
         """The session of a secret and its principal; raises AuthenticationRequired."""
 
+    def principal(self, id: str) -> Principal:
+        """The same by the session's id, as it stands now."""
+
 
 class Carriers:
-    """Recognises people by whatever carries them. `token` makes a principal of an access token and raises TokenRefused; it
-    and `proxy` are None where the settings have them off, and then neither is looked at. `refused` is told the carrier and
-    the reason of what was refused, and where it came from."""
+    """Recognises people by whatever carries them. `token` makes a principal of an access token, says when in Unix seconds that
+    ends, and raises TokenRefused; it and `proxy` are None where the settings have them off, and then neither is looked at.
+    `refused` is told the carrier and the reason of what was refused, and where it came from."""
 
     def __init__(
         self,
@@ -100,7 +108,7 @@ class Carriers:
         keys: Keys,
         sessions: Sessions,
         *,
-        token: Callable[[str], Principal] | None = None,
+        token: Callable[[str], tuple[Principal, float]] | None = None,
         proxy: ProxyRules | None = None,
         refused: Callable[[str, str, str | None], object] = lambda carrier, reason, peer: None,
     ) -> None:
@@ -125,31 +133,49 @@ class Carriers:
         if any(one.principal != chosen.principal for one in found):
             self.refused(_SEVERAL, "they do not mean the same person with the same rights", carried.peer)
             raise AuthenticationRequired("this request says in two ways who is asking", hint="Send one of them.")
-        return chosen
+        together = tuple(credential for one in found for credential in one.principal.credentials)
+        return replace(chosen, principal=replace(chosen.principal, credentials=together))
+
+    def look_again(self, principal: Principal, now: float) -> None:
+        """Raises AuthenticationRequired unless all that the principal's request carried would still be accepted at that time.
+        Whether the person is disabled is the caller's to ask."""
+        if principal.is_past(now):
+            raise _ended()
+        for one in principal.credentials:
+            if one.carrier in (Carrier.KEY, Carrier.PASSWORD):
+                self._keys.principal(one.id)
+            elif one.carrier == Carrier.SESSION:
+                self._sessions.principal(one.id)
 
     def _each(self, carried: Carried, accepted: Collection[Carrier]) -> Iterator[Recognised]:
         if carried.owner:
-            yield Recognised(self._people.principal(carried.as_person or LOCAL_OWNER_ID), Carrier.COMMAND_LINE)
+            yield _known(self._people.principal(carried.as_person or LOCAL_OWNER_ID), Carrier.COMMAND_LINE)
         if self._proxy is not None and carried.proxy is not None:
-            yield Recognised(self._by_proxy(self._proxy, carried.proxy), Carrier.PROXY)
+            yield _known(self._by_proxy(self._proxy, carried.proxy), Carrier.PROXY)
         scheme, _, credential = (carried.authorization or "").partition(" ")
         if scheme.lower() == "bearer" and credential.strip():
             yield self._by_bearer(credential.strip(), carried.peer)
         # A browser sends what it was told for one page to all the others: elsewhere it says nothing.
         if scheme.lower() == "basic" and Carrier.PASSWORD in accepted and (password := _password(credential)):
-            yield Recognised(self._keys.authenticate(password), Carrier.PASSWORD)
+            yield self._by_key(password, Carrier.PASSWORD)
         if len(carried.cookies) > 1:
             # One of them may have been put there by somebody else.
             raise _nothing(PAGES)
         for secret in carried.cookies:
             session, principal = self._sessions.authenticate(secret)
-            yield Recognised(principal, Carrier.SESSION, session)
+            known = _known(principal, Carrier.SESSION, session.id, _seconds(session.expires))
+            yield replace(known, session=session)
+
+    def _by_key(self, secret: str, carrier: Carrier) -> Recognised:
+        key, principal = self._keys.identify(secret)
+        return _known(principal, carrier, key.id, _seconds(key.expires))
 
     def _by_bearer(self, credential: str, peer: str | None) -> Recognised:
         if self._token is None or not looks_like_token(credential):
-            return Recognised(self._keys.authenticate(credential), Carrier.KEY)
+            return self._by_key(credential, Carrier.KEY)
         try:
-            return Recognised(self._token(credential), Carrier.TOKEN)
+            principal, expires = self._token(credential)
+            return _known(principal, Carrier.TOKEN, expires=expires)
         except TokenRefused as refusal:
             self.refused(Carrier.TOKEN, refusal.reason, peer)
             raise AuthenticationRequired(
@@ -173,12 +199,24 @@ class Carriers:
         raise AuthenticationRequired("the word of this proxy is not accepted", hint="See the audit log.")
 
 
+def _known(principal: Principal, carrier: Carrier, id: str = "", expires: float | None = None) -> Recognised:
+    return Recognised(replace(principal, credentials=(Credential(carrier, id, expires),)), carrier)
+
+
+def _seconds(time: str) -> float:
+    return datetime.datetime.fromisoformat(time).timestamp()
+
+
 def _password(credential: str) -> str | None:
     try:
         _, colon, password = base64.b64decode(credential.strip(), validate=True).decode("utf-8").partition(":")
     except (binascii.Error, UnicodeDecodeError):
         return None
     return password if colon else None
+
+
+def _ended() -> AuthenticationRequired:
+    return AuthenticationRequired("what this request came with has ended", hint="Sign in again, or send a new key or token.")
 
 
 def _nothing(accepted: Collection[Carrier]) -> AuthenticationRequired:

@@ -60,9 +60,10 @@ class ProviderSignIn:
         """What the provider has for us, in a line. Raises IdentityUnavailable, and SettingsError for a file or an address."""
         return f"{len(self._provider.keys(None))} keys for signatures"
 
-    def by_access_token(self, token: str) -> Principal:
-        """The principal of an access token. Raises TokenRefused, IdentityUnavailable."""
-        return self._people.principal(self._tokens.access(token))
+    def by_access_token(self, token: str) -> tuple[Principal, float]:
+        """The principal of an access token, and when that ends in Unix seconds. Raises TokenRefused, IdentityUnavailable."""
+        claims = self._tokens.access(token)
+        return self._people.principal(claims), self._tokens.end(claims)
 
 
 def make_provider_sign_in(settings: OidcSettings, people: PeopleStore, levels: Sequence[str], record: Record) -> ProviderSignIn:

@@ -50,6 +50,10 @@ class TokenChecker:
             raise TokenRefused("it is not an access token")
         return claims
 
+    def end(self, claims: Mapping[str, Any]) -> float:
+        """Until when, in Unix seconds, a token with these checked claims is accepted."""
+        return float(claims["exp"]) + self._settings.clock_skew_seconds
+
     def identity(self, token: str, nonce: str) -> Mapping[str, Any]:
         """The claims of an ID token for the pages, of the flow that has this nonce. Raises the same."""
         client = str(self._settings.client_id)

@@ -56,11 +56,11 @@ class LastLook:
     def __init__(self, installation: Installation, principal: Principal) -> None:
         self._installation = installation
         self._principal = principal
-        self._since = installation.moment()
+        self._since = installation.moment(principal)
 
     def require(self, action: Action, document: DocumentId) -> None:
         """Raises NotFoundError, the same as for absent ones, for a document that was removed or relabelled meanwhile, or
-        to which the principal lost the right; AuthenticationRequired where they were disabled."""
+        to which the principal lost the right; AuthenticationRequired where they are no longer let in."""
         if self.unchanged():
             return
         self._installation.store.document(self.scope(action), document)
@@ -73,8 +73,8 @@ class LastLook:
         return [hit for hit in hits if hit.passage.id in there]
 
     def unchanged(self) -> bool:
-        """Whether no label, no document and no person has changed."""
-        return self._installation.moment() == self._since
+        """Whether no label, no document and no person has changed, and what they came with has not ended."""
+        return self._installation.moment(self._principal) == self._since
 
     def scope(self, action: Action) -> AccessScope:
         """The access classes on which the principal may do `action` now."""

@@ -27,9 +27,10 @@ from service.web import turns as shown
 from service.web.export import exported
 from service.web.rendering import desk_page, problem_page
 from service.web.running import running
-from service.web.sign_in import to_sign_in
+from service.web.sign_in import SIGN_IN, to_sign_in
 from service.web.suggestions import suggestions
 from service.web.visiting import Acting, Visiting, Visitor, visiting
+from service.wiring import Installation
 
 router = APIRouter(tags=["pages"], include_in_schema=False)
 _HISTORY_TURNS = 6
@@ -138,7 +139,8 @@ def _record_reading(
 
 @router.post("/web/ask")
 async def ask(body: Question, visitor: Acting, shared: Shared) -> Response:
-    """Answers as server-sent events: `begin`, `delta` for each piece, then `done` with the turn as HTML, or `failed`."""
+    """Answers as server-sent events: `begin`, `delta` for each piece, then `done` with the turn as HTML, or `ended` where
+    whoever asked is no longer signed in."""
     limit = shared.installation.settings.server.max_question_characters
     question = body.question.strip()
     if not question or len(question) > limit:
@@ -169,9 +171,9 @@ async def _events(
     text, because nothing says what that rests on, so that nobody could say later whether it may still be read."""
     outcome: Outcome = "stopped"
     answer: dict[str, Any] = {"answer": ""}
-    now = await anyio.to_thread.run_sync(shown.standing_for_models, shared.installation, visitor.principal, turns)
-    history = _history(turns, now)
     try:
+        now = await anyio.to_thread.run_sync(shown.standing_for_models, shared.installation, visitor.principal, turns)
+        history = _history(turns, now)
         yield event_stream.event("begin", {"conversation": conversation.id, "title": conversation.title})
         async with aclosing(_answer(shared, visitor, body, history)) as stream:
             async for event in stream:
@@ -187,14 +189,23 @@ async def _events(
     finally:
         with anyio.CancelScope(shield=True):
             turn = await anyio.to_thread.run_sync(_kept, shared, visitor, body, conversation, outcome, answer)
-    now = await anyio.to_thread.run_sync(shown.standing, shared.installation, visitor.principal, [*turns, turn])
+    yield await anyio.to_thread.run_sync(_last, shared.installation, visitor, turns, turn)
+
+
+def _last(installation: Installation, visitor: Visitor, turns: list[Turn], turn: Turn) -> str:
+    """The event that a stream ends with, by what the visitor may read now: keeping the turn took its time."""
+    try:
+        principal = installation.current(visitor.principal)
+    except AuthenticationRequired:
+        return event_stream.event("ended", {"next": SIGN_IN})
+    now = shown.standing(installation, principal, [*turns, turn])
     told = {
         "html": shown.turn_html(turn, now),
         "number": turn.number,
-        "citations": answer.get("citations", []) if turn.number not in now.withheld else [],
+        "citations": turn.answer.get("citations", []) if turn.number not in now.withheld else [],
         "classification": now.classification([*turns, turn]),
     }
-    yield event_stream.event("done", told)
+    return event_stream.event("done", told)
 
 
 async def _answer(

@@ -23,6 +23,8 @@ from service.web.visiting import Acting, check_site, forget, remember
 
 router = APIRouter(tags=["pages"], include_in_schema=False)
 FIRST = "first administrator"
+SIGN_IN = "/sign-in"
+"""The page on which people sign in."""
 
 
 class Credential(BaseModel):
@@ -41,7 +43,7 @@ class Claim(BaseModel):
     name: Annotated[str, Field(min_length=1, max_length=200)]
 
 
-@router.get("/sign-in")
+@router.get(SIGN_IN)
 async def sign_in_page(request: Request, shared: Shared) -> Response:
     """The page on which a link ends. The code stands after the #, which no browser sends and no log keeps."""
     settings = shared.installation.settings
@@ -111,7 +113,7 @@ async def sign_out(visitor: Acting, request: Request, shared: Shared) -> Respons
         installation.audit.append(EventTag.SESSION_ENDED, visitor.principal.id, {"session": visitor.session.id})
 
     await anyio.to_thread.run_sync(end)
-    response = JSONResponse({"next": "/sign-in"})
+    response = JSONResponse({"next": SIGN_IN})
     forget(request, response)
     return response
 
@@ -147,4 +149,4 @@ async def begun(
 
 def to_sign_in() -> Response:
     """Where a page sends somebody who is not signed in."""
-    return RedirectResponse("/sign-in", 303)
+    return RedirectResponse(SIGN_IN, 303)

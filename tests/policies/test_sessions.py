@@ -90,6 +90,7 @@ def test_a_session_by_key_has_the_key_s_rights_and_ends_with_the_key(house: Hous
     session, secret = house.sessions.begin(secret_of_key, HOUR)
     assert session.api_key == id
     assert house.sessions.authenticate(secret)[1].roles == {Role.USER}
+    assert house.sessions.begin(secret_of_key, 24 * HOUR)[0].expires <= house.keys.show(id).expires
     house.keys.revoke(id)
     refused(house, secret)
 

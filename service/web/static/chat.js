@@ -90,6 +90,9 @@ async function follow(response, turn, text) {
         if (place) paragraph = text.appendChild(made("p", "coming"));
         paragraph.append(line);
       }
+    } else if (name === "ended") {
+      location.assign(data.next);
+      return;
     } else if (name === "done") {
       turn.replaceWith(elements(data.html));
       classified(data.classification);
