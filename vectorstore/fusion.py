@@ -40,6 +40,11 @@ def fuse(lexical: Mapping[PassageId, float], bound: float, dense: Mapping[Passag
     return sorted(fused, key=lambda candidate: (-candidate.score, candidate.id))
 
 
+def lift(score: float, better: float) -> float:
+    """The score, moved towards that of a neighbour where that is better."""
+    return score + NEIGHBOUR * max(0.0, better - score)
+
+
 def lifted(hits: Sequence[Hit]) -> list[Hit]:
     """The hits in the same order, each lifted towards the passage before or after it in its document where that is better:
     what a question needs often goes on where the best passage ends, in words that the question does not use.
@@ -54,6 +59,6 @@ def lifted(hits: Sequence[Hit]) -> list[Hit]:
         document, version, place = hit.passage.document, hit.passage.version, hit.passage.id
         # A version's passages are numbered one after another in the order of its text.
         beside = [scores.get((document, version, PassageId(place + step)), 0.0) for step in (-1, 1)]
-        lift = NEIGHBOUR * max(0.0, max(beside) - hit.score)
-        found.append(replace(hit, score=hit.score + lift, lift=lift))
+        score = lift(hit.score, max(beside))
+        found.append(replace(hit, score=score, lift=score - hit.score))
     return found

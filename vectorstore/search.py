@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from policies.access.scope import Scope
 from vectorstore.embedders.interface import Embedder
-from vectorstore.fusion import Fused, fuse, lifted
+from vectorstore.fusion import Fused, fuse, lift, lifted
 from vectorstore.lexical.analysis import bound, idf, terms
 from vectorstore.proximity import most_proximity, proximity
 from vectorstore.store import Store
@@ -50,7 +50,7 @@ class Search:
                     break
                 hits += asked.hits(candidates[start : start + step], scope)
             if len(hits) >= limit or exhausted:
-                hits = lifted([*hits, *asked.beside(_best(hits, limit), hits, scope)])
+                hits = lifted([*hits, *asked.beside(_best(hits, limit), hits, scope, limit)])
                 return SearchResult(_best(hits, limit), len(candidates), asked.weights)
             # In the middle of a large change every candidate may be one that went or is still to come: look further.
             wider *= 4
@@ -88,9 +88,7 @@ class _Asked:
         # A candidate of one side has a score on the other too; both sides tell it exactly.
         lexical.update(self._query.scores([one for one in dense if one not in lexical]))
         dense.update(self._store.dense.cosines(self._vector, [one for one in lexical if one not in dense]))
-        fused = fuse(lexical, self._highest, dense)
-        most = most_proximity(self._words, self.weights, self._query.holding([one.id for one in fused]))
-        found = [_Candidate(one, one.with_proximity(float(near))) for one, near in zip(fused, most, strict=True)]
+        found = self._joined(lexical, dense)
         return sorted(found, key=lambda candidate: (-candidate.highest, candidate.fused.id)), exhausted
 
     def hits(self, candidates: Sequence[_Candidate], scope: Scope) -> list[Hit]:
@@ -98,18 +96,28 @@ class _Asked:
         found = self._store.fetch([one.fused.id for one in candidates], scope)
         return [self._hit(one.fused, found[one.fused.id]) for one in candidates if one.fused.id in found]
 
-    def beside(self, best: Sequence[Hit], known: Sequence[Hit], scope: Scope) -> list[Hit]:
-        """The passages before and after the best in their documents that are not known yet: no candidates by themselves,
-        they may be lifted into the best."""
+    def beside(self, best: Sequence[Hit], known: Sequence[Hit], scope: Scope, limit: int) -> list[Hit]:
+        """The passages before and after the best in their documents that are not known yet and may be lifted among these: no
+        candidates by themselves."""
         there = {hit.passage.id for hit in known}
-        wanted = [PassageId(hit.passage.id + side) for hit in best for side in (-1, 1)]
+        better: dict[PassageId, float] = {}
+        for hit in best:
+            for one in (PassageId(hit.passage.id - 1), PassageId(hit.passage.id + 1)):
+                if one not in there:
+                    better[one] = max(better.get(one, 0.0), hit.score)
+        dense = self._store.dense.cosines(self._vector, list(better))
+        wanted = self._joined(self._query.scores(list(better)), {one: dense.get(one, 0.0) for one in better})
+        if len(best) == limit:
+            least = best[-1].score - _ROUNDING
+            wanted = [one for one in wanted if lift(one.highest, better[one.fused.id]) >= least]
         documents = {hit.passage.document for hit in best}
-        fetched = self._store.fetch([one for one in wanted if one not in there], scope)
-        found = {one: passage for one, passage in fetched.items() if passage.document in documents}
-        lexical = self._query.scores(list(found))
-        dense = self._store.dense.cosines(self._vector, list(found))
-        fused = fuse(lexical, self._highest, {one: dense.get(one, 0.0) for one in found})
-        return [self._hit(one, found[one.id]) for one in fused]
+        return [hit for hit in self.hits(wanted, scope) if hit.passage.document in documents]
+
+    def _joined(self, lexical: Mapping[PassageId, float], dense: Mapping[PassageId, float]) -> list[_Candidate]:
+        """The candidates of both sides, and how far each may come."""
+        fused = fuse(lexical, self._highest, dense)
+        most = most_proximity(self._words, self.weights, self._query.holding([one.id for one in fused]))
+        return [_Candidate(one, one.with_proximity(float(near))) for one, near in zip(fused, most, strict=True)]
 
     def _hit(self, candidate: Fused, passage: Passage) -> Hit:
         near = proximity(self._words, self.weights, terms(passage.title), terms(passage.text))

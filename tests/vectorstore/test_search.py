@@ -115,7 +115,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     random = np.random.default_rng(5)
     made = opened(tmp_path_factory.mktemp("mixed"))
     texts = [" ".join(random.choice(WORDS, size=int(random.integers(1, 60)))) for _ in range(300)]
-    made.commit([draft(f"{number}.txt", text) for number, text in enumerate(texts)])
+    made.commit([long_draft(f"{number}.txt", texts[number : number + 3]) for number in range(0, len(texts), 3)])
     yield made
     made.close()
 
@@ -124,7 +124,8 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 def test_no_text_that_is_left_unread_would_have_come_among_the_best(mixed: Store, words: list[str], limit: int) -> None:
     few = found(mixed, " ".join(words), limit=limit)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vectorstore.search._STEP", 10**6)
+        # Then no bound is low enough to leave any out.
+        patch.setattr("vectorstore.search._ROUNDING", 10.0)
         assert few == found(mixed, " ".join(words), limit=limit)
 
 
