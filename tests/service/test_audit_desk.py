@@ -8,7 +8,7 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -30,22 +30,16 @@ HOSTILE = '<script>document.title="owned"</script> \u202eyppah\x1b[31m =cmd|x <i
 
 
 @pytest.fixture
-def signed_in(service: Any) -> Iterator[Callable[[str], httpx2.Client]]:
+def signed_in(service: Any, open_browser: Callable[..., Any]) -> Callable[[str], httpx2.Client]:
     """Makes clients that are signed in, and send the token of their session."""
-    opened: list[httpx2.Client] = []
 
     def make(person: str) -> httpx2.Client:
-        client = httpx2.Client(base_url=service.url, trust_env=False, timeout=60, follow_redirects=False)
-        opened.append(client)
-        assert client.post("/web/sign-in", json={"credential": service.keys[person]}).status_code == 200
-        found = re.search(r'name="csrf" content="([0-9a-f]+)"', client.get("/").text)
-        assert found is not None
-        client.headers["x-csrf-token"] = found.group(1)
+        browser = open_browser(service, service.keys[person])
+        client: httpx2.Client = browser.client
+        client.headers["x-csrf-token"] = browser.csrf
         return client
 
-    yield make
-    for one in opened:
-        one.close()
+    return make
 
 
 def ask(client: httpx2.Client, question: str) -> str:

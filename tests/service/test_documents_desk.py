@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,31 +42,6 @@ LEAVE = "How many days of annual leave do staff have?"
 MERGER = "For how much does the board plan to buy Tannhof Optics?"
 
 
-@dataclass
-class Browser:
-    """A signed-in browser without a window."""
-
-    client: httpx2.Client
-    csrf: str
-
-    def get(self, path: str) -> str:
-        response = self.client.get(path)
-        assert response.status_code == 200, (path, response.text)
-        return response.text
-
-    def send(self, path: str, body: Any) -> httpx2.Response:
-        return self.client.post(path, json=body, headers={"x-csrf-token": self.csrf})
-
-    def settled(self) -> str:
-        """Waits until no run is on; what went wrong with what this person began."""
-        for _ in range(600):
-            told = self.client.get("/web/documents/progress").json()
-            if not told["busy"]:
-                return str(told["problem"])
-            time.sleep(0.05)
-        raise AssertionError("the run does not end")
-
-
 @pytest.fixture(scope="module")
 def source(service: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A source of its own, which only has what every steward may label; gone again at the end."""
@@ -95,23 +68,9 @@ def source(service: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 
 
 @pytest.fixture(scope="module")
-def browser(service: Any, source: Path) -> Iterator[Callable[[str], Browser]]:
-    """Signs a person in, once for the module."""
-    made: dict[str, Browser] = {}
-
-    def make(person: str) -> Browser:
-        if person not in made:
-            client = httpx2.Client(base_url=service.url, trust_env=False, timeout=60, follow_redirects=False)
-            code = run(service.data, "people.link", {"id": person})["url"].partition("#")[2]
-            assert client.post("/web/sign-in", json={"credential": code}).status_code == 200
-            found = re.search(r'name="csrf" content="([0-9a-f]+)"', client.get("/").text)
-            assert found is not None
-            made[person] = Browser(client, found.group(1))
-        return made[person]
-
-    yield make
-    for one in made.values():
-        one.client.close()
+def browser(source: Path, signed_in: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Signs a person in, once the source and its stewards are there."""
+    return signed_in
 
 
 def document(service: Any, path: str) -> dict[str, Any]:
@@ -127,7 +86,7 @@ def events(service: Any, tag: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_for_who_is_no_steward_the_desk_is_not_there(service: Any, browser: Callable[[str], Browser]) -> None:
+def test_for_who_is_no_steward_the_desk_is_not_there(service: Any, browser: Callable[[str], Any]) -> None:
     absent = browser("ana").client.get("/no-such-page")
     for person in ("ana", "root"):
         ana = browser(person)
@@ -142,7 +101,7 @@ def test_for_who_is_no_steward_the_desk_is_not_there(service: Any, browser: Call
         assert {stranger.get(path).headers["location"] for path in PATHS} == {"/sign-in"}
 
 
-def test_what_changes_something_needs_the_token_of_the_session(browser: Callable[[str], Browser]) -> None:
+def test_what_changes_something_needs_the_token_of_the_session(browser: Callable[[str], Any]) -> None:
     stella = browser("stella")
     for path in ("runs", "quarantine", "remove", "relabel", "notes/x"):
         for token in ("", browser("ana").csrf):
@@ -151,7 +110,7 @@ def test_what_changes_something_needs_the_token_of_the_session(browser: Callable
 
 
 def test_a_steward_finds_documents_by_title_and_by_text_and_none_that_they_may_not_read(
-    service: Any, browser: Callable[[str], Browser]
+    service: Any, browser: Callable[[str], Any]
 ) -> None:
     stella = browser("stella")
     everything = stella.get("/documents")
@@ -176,7 +135,7 @@ def test_a_steward_finds_documents_by_title_and_by_text_and_none_that_they_may_n
 
 
 def test_a_document_shows_its_passages_beside_the_original_and_that_is_recorded(
-    service: Any, browser: Callable[[str], Browser]
+    service: Any, browser: Callable[[str], Any]
 ) -> None:
     stella = browser("stella")
     page = stella.get(f"/documents/{document(service, 'keys.md')['id']}")
@@ -192,7 +151,7 @@ def test_a_document_shows_its_passages_beside_the_original_and_that_is_recorded(
     assert 'href="/documents"' in absent.text
 
 
-def test_a_steward_who_may_read_nothing_sees_labels_and_no_text(service: Any, browser: Callable[[str], Browser]) -> None:
+def test_a_steward_who_may_read_nothing_sees_labels_and_no_text(service: Any, browser: Callable[[str], Any]) -> None:
     labella = browser("labella")
     listed = labella.get("/documents")
     assert "quokka.md" in listed
@@ -206,7 +165,7 @@ def test_a_steward_who_may_read_nothing_sees_labels_and_no_text(service: Any, br
 
 
 def test_runs_and_quarantine_are_those_of_the_sources_that_the_steward_may_label(
-    service: Any, indexed: tuple[Path, Path, Mapping[str, str]], source: Path, browser: Callable[[str], Browser]
+    service: Any, indexed: tuple[Path, Path, Mapping[str, str]], source: Path, browser: Callable[[str], Any]
 ) -> None:
     stella = browser("stella")
     page = stella.get("/documents/runs")
@@ -218,35 +177,35 @@ def test_runs_and_quarantine_are_those_of_the_sources_that_the_steward_may_label
     for other, identifier in others.items():
         assert other not in page.replace(str(source), "")
         assert identifier not in page
-        assert stella.send("/web/documents/runs", {"run": identifier}).status_code == 404
-    assert stella.send("/web/documents/runs", {"run": "run-x"}).status_code == 404
-    assert stella.send("/web/documents/runs", {"run": "run-x", "folder": "/etc"}).status_code == 400
+        assert stella.send("POST", "/web/documents/runs", {"run": identifier}).status_code == 404
+    assert stella.send("POST", "/web/documents/runs", {"run": "run-x"}).status_code == 404
+    assert stella.send("POST", "/web/documents/runs", {"run": "run-x", "folder": "/etc"}).status_code == 400
     quarantine = stella.get("/documents/quarantine")
     assert "broken.pdf" in quarantine
     assert "not a whole file of its kind" in quarantine
 
 
 def test_a_source_is_ingested_again_and_what_was_refused_is_tried_again(
-    service: Any, source: Path, browser: Callable[[str], Browser]
+    service: Any, source: Path, browser: Callable[[str], Any]
 ) -> None:
     stella = browser("stella")
     reports = [one for one in run(service.data, "runs", {"limit": 1000})["runs"] if one["source"] == str(source)]
     (source / "late.md").write_text("# Late\n\nWho comes late rings twice.\n", encoding="utf-8")
-    assert stella.send("/web/documents/runs", {"run": reports[0]["id"]}).status_code == 202
+    assert stella.send("POST", "/web/documents/runs", {"run": reports[0]["id"]}).status_code == 202
     assert stella.settled() == ""
     assert "late.md" in stella.get("/documents?kb=desk")
     assert events(service, "ingest:run:finished")[0]["actor"] == "stella"
     (source / "broken.pdf").unlink()
     entry = re.search(r'data-entry="(q-[0-9a-f]+)"', stella.get("/documents/quarantine"))
     assert entry is not None
-    assert stella.send("/web/documents/quarantine", {"entry": entry.group(1)}).status_code == 202
+    assert stella.send("POST", "/web/documents/quarantine", {"entry": entry.group(1)}).status_code == 202
     assert stella.settled() == ""
     assert "broken.pdf" not in stella.get("/documents/quarantine")
-    assert stella.send("/web/documents/quarantine", {"entry": entry.group(1)}).status_code == 404
+    assert stella.send("POST", "/web/documents/quarantine", {"entry": entry.group(1)}).status_code == 404
 
 
 def test_a_file_that_no_rule_labels_is_released_with_a_label_that_holds_over_later_runs(
-    service: Any, source: Path, browser: Callable[[str], Browser]
+    service: Any, source: Path, browser: Callable[[str], Any]
 ) -> None:
     stella = browser("stella")
     for name in ("gate.txt", "fence.txt"):
@@ -258,10 +217,10 @@ def test_a_file_that_no_rule_labels_is_released_with_a_label_that_holds_over_lat
     assert 'name="reason"' in stella.get(f"/documents/release?entry={gate}")
     label = {"kb": "desk", "classification": "internal", "groups": "everyone", "owner": "hr", "reason": "the porter asks"}
     higher = {**label, "groups": "directors", "classification": "confidential"}
-    assert stella.send("/web/documents/release", {"id": gate, **higher}).status_code == 403
-    assert stella.send("/web/documents/release", {"id": gate, **label, "reason": " "}).status_code == 400
-    assert stella.send("/web/documents/release", {"id": "q-x", **label}).status_code == 404
-    assert stella.send("/web/documents/release", {"id": gate, **label}).status_code == 202
+    assert stella.send("POST", "/web/documents/release", {"id": gate, **higher}).status_code == 403
+    assert stella.send("POST", "/web/documents/release", {"id": gate, **label, "reason": " "}).status_code == 400
+    assert stella.send("POST", "/web/documents/release", {"id": "q-x", **label}).status_code == 404
+    assert stella.send("POST", "/web/documents/release", {"id": gate, **label}).status_code == 202
     assert stella.settled() == ""
     found = document(service, "gate.txt")
     assert (found["kb"], found["groups"]) == ("desk", ["everyone"])
@@ -289,7 +248,7 @@ def test_a_file_that_no_rule_labels_is_released_with_a_label_that_holds_over_lat
 
 
 def test_while_a_run_is_on_its_progress_is_told_and_no_other_begins(
-    service: Any, source: Path, browser: Callable[[str], Browser]
+    service: Any, source: Path, browser: Callable[[str], Any]
 ) -> None:
     stella = browser("stella")
     lines = [json.dumps({"id": str(number), "text": f"Line {number} tells of room {number}. " * 9}) for number in range(3000)]
@@ -310,11 +269,11 @@ def test_while_a_run_is_on_its_progress_is_told_and_no_other_begins(
         assert progress["busy"] is True
         assert set(progress["progress"]) == {"files", "of", "passages", "share"}
         assert progress["run"] in stella.get("/documents/runs")
-        again = stella.send("/web/documents/runs", {"run": progress["run"]})
+        again = stella.send("POST", "/web/documents/runs", {"run": progress["run"]})
         assert (again.status_code, again.json()["detail"]) == (400, "an ingest run is on already")
         assert browser("labella").client.get("/web/documents/progress").json()["run"] == progress["run"]
-        assert stella.send("/web/documents/runs/stop", {"run": "run-x"}).status_code == 404
-        assert stella.send("/web/documents/runs/stop", {"run": progress["run"]}).status_code == 202
+        assert stella.send("POST", "/web/documents/runs/stop", {"run": "run-x"}).status_code == 404
+        assert stella.send("POST", "/web/documents/runs/stop", {"run": progress["run"]}).status_code == 202
         assert stella.settled() == ""
         assert run(service.data, "runs", {"id": progress["run"]})["runs"][0]["outcome"] == "stopped"
         assert "stopped by a person" in stella.get("/documents/runs")
@@ -330,33 +289,31 @@ def test_while_a_run_is_on_its_progress_is_told_and_no_other_begins(
     assert stella.client.get("/web/documents/progress").json()["progress"] is None
 
 
-def test_a_note_is_there_only_for_who_knows_of_what_the_answer_rests_on(
-    service: Any, browser: Callable[[str], Browser]
-) -> None:
+def test_a_note_is_there_only_for_who_knows_of_what_the_answer_rests_on(service: Any, browser: Callable[[str], Any]) -> None:
     asked = {}
     for person, question in (("ana", LEAVE), ("dora", MERGER)):
         one = browser(person)
-        html = one.send("/web/ask", {"question": question}).text
+        html = one.send("POST", "/web/ask", {"question": question}).text
         found = re.search(r'data-audit=\\"([^"\\]+)', html)
         assert found is not None
         asked[person] = found.group(1)
         note = {"question": found.group(1), "verdict": "wrong", "reason": f"{person} says so"}
-        assert one.send("/web/feedback", note).status_code == 200
+        assert one.send("POST", "/web/feedback", note).status_code == 200
     repeated = {"question": asked["dora"], "verdict": "tell-owner", "reason": MERGER}
-    assert browser("dora").send("/web/feedback", repeated).status_code == 200
+    assert browser("dora").send("POST", "/web/feedback", repeated).status_code == 200
     for_the_board = {"question": asked["dora"], "verdict": "tell-owner", "reason": "for the board alone", "kb": "board"}
-    hidden = browser("dora").send("/web/feedback", for_the_board).json()["feedback"]
+    hidden = browser("dora").send("POST", "/web/feedback", for_the_board).json()["feedback"]
     stella = browser("stella")
     page = stella.get("/documents/notes")
     for shown in (LEAVE, "ana says so", asked["ana"]):
         assert shown in page
     for hers in ("Tannhof", "dora says so", "for the board alone", asked["dora"]):
         assert hers not in page
-    assert stella.send(f"/web/documents/notes/{hidden}", {"done": True}).status_code == 404
+    assert stella.send("POST", f"/web/documents/notes/{hidden}", {"done": True}).status_code == 404
     article = next(one for one in page.split("<article")[1:] if "ana says so" in one)
     note = re.search(r'data-note="([^"]+)"', article)
     assert note is not None
-    assert stella.send(f"/web/documents/notes/{note.group(1)}", {"done": True}).status_code == 200
+    assert stella.send("POST", f"/web/documents/notes/{note.group(1)}", {"done": True}).status_code == 200
     page = browser("sten").get("/documents/notes")
     assert page.index("dora says so") < page.index("ana says so")
     stella.get("/documents/notes")
@@ -372,7 +329,7 @@ def test_a_note_is_there_only_for_who_knows_of_what_the_answer_rests_on(
 
 
 def test_a_preview_tells_who_gains_and_loses_and_the_relabelling_is_recorded(
-    service: Any, browser: Callable[[str], Browser]
+    service: Any, browser: Callable[[str], Any]
 ) -> None:
     stella = browser("stella")
     keys = document(service, "keys.md")["id"]
@@ -381,7 +338,7 @@ def test_a_preview_tells_who_gains_and_loses_and_the_relabelling_is_recorded(
     refused = stella.get(f"/documents/relabel?id={keys}&{query}")
     assert "you may not put documents into elsewhere" in refused
     assert "data-post" not in refused
-    assert stella.send("/web/documents/relabel", {"ids": [keys], **words, "reason": "So"}).status_code == 403
+    assert stella.send("POST", "/web/documents/relabel", {"ids": [keys], **words, "reason": "So"}).status_code == 403
     words |= {"classification": "public", "groups": "everyone"}
     run(service.data, "people.add", {"id": "pia", "name": "Pia", "clearance": "public", "roles": ["user"]})
     query = "&".join(f"{name}={value}" for name, value in words.items())
@@ -390,9 +347,9 @@ def test_a_preview_tells_who_gains_and_loses_and_the_relabelling_is_recorded(
     assert "pia" in effects
     assert "ana" not in effects
     assert document(service, "keys.md")["kb"] == "desk"
-    assert "needs a reason" in stella.send("/web/documents/relabel", {"ids": [keys], **words}).text
+    assert "needs a reason" in stella.send("POST", "/web/documents/relabel", {"ids": [keys], **words}).text
     words["reason"] = "Visitors ask for it"
-    assert stella.send("/web/documents/relabel", {"ids": [keys], **words}).status_code == 200
+    assert stella.send("POST", "/web/documents/relabel", {"ids": [keys], **words}).status_code == 200
     changed = document(service, "keys.md")
     assert (changed["kb"], changed["classification"], changed["id"]) == ("elsewhere", "public", keys)
     told = events(service, "document:relabelled")[0]
@@ -407,13 +364,13 @@ def test_a_preview_tells_who_gains_and_loses_and_the_relabelling_is_recorded(
     board = document(service, "board/merger.md")["id"]
     assert stella.client.get(f"/documents/relabel?id={board}").status_code == 404
     assert "no document is chosen" in stella.client.get("/documents/relabel").text
-    assert stella.send("/web/documents/relabel", {"ids": [keys, board], **words}).status_code == 404
+    assert stella.send("POST", "/web/documents/relabel", {"ids": [keys, board], **words}).status_code == 404
     back = {"ids": [keys], "clear": True, "reason": "The visitors have gone"}
-    assert stella.send("/web/documents/relabel", back).status_code == 200
+    assert stella.send("POST", "/web/documents/relabel", back).status_code == 200
     assert (document(service, "keys.md")["kb"], document(service, "keys.md")["label_from"]) == ("desk", "rules")
 
 
-def test_a_removal_is_previewed_recorded_and_of_all_or_none(service: Any, browser: Callable[[str], Browser]) -> None:
+def test_a_removal_is_previewed_recorded_and_of_all_or_none(service: Any, browser: Callable[[str], Any]) -> None:
     stella = browser("stella")
     quokka, board = document(service, "quokka.md")["id"], document(service, "board/merger.md")["id"]
     preview = stella.get(f"/documents/remove?id={quokka}")
@@ -421,9 +378,9 @@ def test_a_removal_is_previewed_recorded_and_of_all_or_none(service: Any, browse
     for person in ("ana", "dora", "stella"):
         assert person in effects
     assert "labella" not in effects
-    assert stella.send("/web/documents/remove", {"ids": [quokka, board]}).status_code == 404
+    assert stella.send("POST", "/web/documents/remove", {"ids": [quokka, board]}).status_code == 404
     assert document(service, "quokka.md")["id"] == quokka
-    assert stella.send("/web/documents/remove", {"ids": [quokka]}).status_code == 200
+    assert stella.send("POST", "/web/documents/remove", {"ids": [quokka]}).status_code == 200
     assert "quokka.md" not in stella.get("/documents")
     told = events(service, "document:removed")[0]
     assert (told["actor"], told["payload"]["document"]) == ("stella", quokka)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -84,23 +82,6 @@ def asked(service: Any, person: str, question: str, model: str = "inhouse") -> d
     return told
 
 
-@contextmanager
-def chat_page(service: Any, person: str) -> Iterator[tuple[httpx2.Client, Callable[..., dict[str, Any]]]]:
-    """A signed-in browser without a window, and what asks through it; an answer is its last event, with its conversation."""
-    with httpx2.Client(base_url=service.url, trust_env=False, timeout=60) as client:
-        assert client.post("/web/sign-in", json={"credential": service.keys[person]}).status_code == 200
-        csrf = re.search(r'name="csrf" content="([0-9a-f]+)"', client.get("/").text)
-        assert csrf is not None
-
-        def ask(question: str, **more: Any) -> dict[str, Any]:
-            response = client.post("/web/ask", json={"question": question, **more}, headers={"x-csrf-token": csrf.group(1)})
-            assert response.status_code == 200, response.text
-            told = [json.loads(line[6:]) for line in response.text.splitlines() if line.startswith("data: ")]
-            return {**told[-1], "conversation": told[0]["conversation"]}
-
-        yield client, ask
-
-
 def sent_to_models(behaviour: Any) -> str:
     return json.dumps([str(one) for one in behaviour.requests])
 
@@ -156,29 +137,25 @@ def test_a_chosen_model_is_sent_nothing_that_the_rules_would_not_send_it(house: 
     assert (record["payload"]["chosen"], record["payload"]["model"]) == ("big", "extractive")
 
 
-def test_a_model_is_chosen_on_the_page_for_a_conversation_and_named_with_each_answer(house: tuple[Any, Any, Path]) -> None:
+def test_a_model_is_chosen_on_the_page_for_a_conversation_and_named_with_each_answer(
+    house: tuple[Any, Any, Path], open_browser: Callable[..., Any]
+) -> None:
     service, behaviour, _ = house
-    with chat_page(service, "dora") as (client, ask):
-        first = ask(LEAVE, kb="handbook", model="big")
-        assert "big:latest" in first["html"]
-        assert (
-            '<option value="big" data-model="big" data-place="on this server" selected>'
-            in client.get(f"/c/{first['conversation']}").text
-        )
-        confidential = ask(MERGER, conversation=first["conversation"], model="big")
-        assert "big was chosen; it may not be sent all of what was found" in confidential["html"]
-        # What was answered before goes along with the next question.
-        later = ask(LEAVE, kb="handbook", conversation=first["conversation"], model="big")
-        assert "big was chosen" in later["html"]
-        ask(LEAVE, kb="handbook", conversation=first["conversation"])
-        assert "Tannhof" not in sent_to_models(behaviour)
-        assert " selected" not in client.get(f"/c/{first['conversation']}").text.partition('id="model"')[2]
-        csrf = re.search(r'name="csrf" content="([0-9a-f]+)"', client.get("/").text)
-        assert csrf is not None
-        unknown = client.post("/web/ask", json={"question": LEAVE, "model": "small"}, headers={"x-csrf-token": csrf.group(1)})
-        assert unknown.status_code == 404
-    with chat_page(service, "root") as (client, _):
-        assert 'id="model"' not in client.get("/").text
+    dora = open_browser(service, service.keys["dora"])
+    first = dora.ask(LEAVE, kb="handbook", model="big")
+    began = first["begin"]["conversation"]
+    assert "big:latest" in first["done"]["html"]
+    assert '<option value="big" data-model="big" data-place="on this server" selected>' in dora.get(f"/c/{began}")
+    confidential = dora.ask(MERGER, conversation=began, model="big")
+    assert "big was chosen; it may not be sent all of what was found" in confidential["done"]["html"]
+    # What was answered before goes along with the next question.
+    later = dora.ask(LEAVE, kb="handbook", conversation=began, model="big")
+    assert "big was chosen" in later["done"]["html"]
+    dora.ask(LEAVE, kb="handbook", conversation=began)
+    assert "Tannhof" not in sent_to_models(behaviour)
+    assert " selected" not in dora.get(f"/c/{began}").partition('id="model"')[2]
+    assert dora.send("POST", "/web/ask", {"question": LEAVE, "model": "small"}).status_code == 404
+    assert 'id="model"' not in open_browser(service, service.keys["root"]).get("/")
 
 
 def test_a_model_is_chosen_on_the_command_line(house: tuple[Any, Any, Path]) -> None:
@@ -192,10 +169,11 @@ def test_a_model_is_chosen_on_the_command_line(house: tuple[Any, Any, Path]) -> 
     assert "Choose one of: big." in refused.stderr
 
 
-def test_what_policy_shows_to_no_model_is_found_and_not_answered_from(house: tuple[Any, Any, Path], start_service: Any) -> None:
+def test_what_policy_shows_to_no_model_is_found_and_not_answered_from(
+    house: tuple[Any, Any, Path], start_service: Any, open_browser: Callable[..., Any]
+) -> None:
     service, behaviour, policies = house
-    with chat_page(service, "dora") as (_, ask):
-        before = ask(MERGER)["conversation"]
+    before = open_browser(service, service.keys["dora"]).ask(MERGER)["begin"]["conversation"]
     (policies / "no-model.cedar").write_text(NO_MODEL_SEES_IT, encoding="utf-8")
     service.process.send_signal(15)
     service.process.wait(60)
@@ -206,7 +184,7 @@ def test_what_policy_shows_to_no_model_is_found_and_not_answered_from(house: tup
         headers = {"authorization": f"Bearer {service.keys['dora']}"}
         found = httpx2.post(f"{running.url}/v1/search", json={"text": MERGER}, headers=headers, trust_env=False, timeout=60)
         assert found.json()["hits"][0]["path"] == "board/merger.md"
-        with chat_page(running, "dora") as (_, ask):
-            # What was answered under the old policies may still be read, and is not what a model is told.
-            assert "big:latest" in ask(LEAVE, conversation=before, model="big")["html"]
+        # What was answered under the old policies may still be read, and is not what a model is told.
+        dora = open_browser(running, running.keys["dora"])
+        assert "big:latest" in dora.ask(LEAVE, conversation=before, model="big")["done"]["html"]
     assert "Tannhof" not in sent_to_models(behaviour)

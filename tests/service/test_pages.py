@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from fastapi import Request
 
@@ -27,57 +25,13 @@ LEAVE = "How many days of annual leave do staff have?"
 MERGER = "For how much does the board plan to buy Tannhof Optics?"
 
 
-@dataclass
-class Browser:
-    """A signed-in browser without a window: it keeps the cookie, and sends the token of its pages."""
-
-    client: httpx2.Client
-    csrf: str = ""
-
-    def sign_in(self, credential: str) -> httpx2.Response:
-        response = self.client.post("/web/sign-in", json={"credential": credential})
-        if response.status_code == 200:
-            found = re.search(r'name="csrf" content="([0-9a-f]+)"', self.client.get("/").text)
-            assert found is not None
-            self.csrf = found.group(1)
-        return response
-
-    def send(self, method: str, path: str, body: Any = None) -> httpx2.Response:
-        return self.client.request(method, path, json=body, headers={"x-csrf-token": self.csrf})
-
-    def ask(self, question: str, **more: Any) -> dict[str, dict[str, Any]]:
-        """The events of an answer by name; the text of all pieces is under `text`."""
-        response = self.send("POST", "/web/ask", {"question": question, **more})
-        assert response.status_code == 200, response.text
-        events: dict[str, dict[str, Any]] = {"text": {"text": ""}}
-        for block in response.text.strip().split("\n\n"):
-            name, data = (line.partition(": ")[2] for line in block.split("\n"))
-            value = json.loads(data)
-            events[name] = value
-            if name == "delta":
-                events["text"]["text"] += value["text"]
-        return events
-
-
 @pytest.fixture
-def browser(service: Any) -> Iterator[Callable[[str | None], Browser]]:
+def browser(service: Any, open_browser: Callable[..., Any]) -> Callable[..., Any]:
     """Makes a browser, signed in by the key of a person where one is named."""
-    opened: list[httpx2.Client] = []
-
-    def make(person: str | None = None) -> Browser:
-        client = httpx2.Client(base_url=service.url, trust_env=False, timeout=60, follow_redirects=False)
-        opened.append(client)
-        made = Browser(client)
-        if person is not None:
-            assert made.sign_in(service.keys[person]).status_code == 200
-        return made
-
-    yield make
-    for one in opened:
-        one.close()
+    return lambda person=None: open_browser(service, person and service.keys[person])
 
 
-def test_who_is_not_signed_in_is_sent_to_the_sign_in(browser: Callable[..., Browser]) -> None:
+def test_who_is_not_signed_in_is_sent_to_the_sign_in(browser: Callable[..., Any]) -> None:
     stranger = browser()
     for path in ("/", "/c/conv-1"):
         response = stranger.client.get(path)
@@ -87,7 +41,7 @@ def test_who_is_not_signed_in_is_sent_to_the_sign_in(browser: Callable[..., Brow
         assert stranger.client.get(path).status_code == 401
 
 
-def test_a_link_made_on_the_command_line_signs_its_person_in_once(service: Any, browser: Callable[..., Browser]) -> None:
+def test_a_link_made_on_the_command_line_signs_its_person_in_once(service: Any, browser: Callable[..., Any]) -> None:
     url = service.inhouse("people", "link", "ana").stdout.strip()
     address, _, code = url.partition("#")
     assert address == f"{service.url}/sign-in"
@@ -99,7 +53,7 @@ def test_a_link_made_on_the_command_line_signs_its_person_in_once(service: Any, 
     assert "set-cookie" not in refused.headers
 
 
-def test_the_session_cookie_is_for_this_site_alone_and_for_no_script(service: Any, browser: Callable[..., Browser]) -> None:
+def test_the_session_cookie_is_for_this_site_alone_and_for_no_script(service: Any, browser: Callable[..., Any]) -> None:
     said = browser().sign_in(service.keys["ana"]).headers["set-cookie"].lower()
     for part in ("httponly", "samesite=strict", "path=/", "max-age=43200"):
         assert part in said
@@ -108,7 +62,7 @@ def test_the_session_cookie_is_for_this_site_alone_and_for_no_script(service: An
 
 
 @pytest.mark.parametrize("path", ["/", "/sign-in"])
-def test_every_page_has_the_headers_that_hold_scripts_and_frames_out(path: str, browser: Callable[..., Browser]) -> None:
+def test_every_page_has_the_headers_that_hold_scripts_and_frames_out(path: str, browser: Callable[..., Any]) -> None:
     response = browser("ana").client.get(path)
     policy = response.headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -124,7 +78,7 @@ def test_every_page_has_the_headers_that_hold_scripts_and_frames_out(path: str, 
     )
 
 
-def test_what_changes_something_needs_the_token_of_the_session(service: Any, browser: Callable[..., Browser]) -> None:
+def test_what_changes_something_needs_the_token_of_the_session(service: Any, browser: Callable[..., Any]) -> None:
     ana, dora = browser("ana"), browser("dora")
     began = ana.ask(LEAVE)["begin"]["conversation"]
     for method, path, body in (
@@ -144,7 +98,7 @@ def test_what_changes_something_needs_the_token_of_the_session(service: Any, bro
     assert ana.client.post("/web/sign-in", json={"credential": service.keys["ana"]}, headers=foreign).status_code == 403
 
 
-def test_two_session_cookies_are_none(browser: Callable[..., Browser]) -> None:
+def test_two_session_cookies_are_none(browser: Callable[..., Any]) -> None:
     ana = browser("ana")
     secret = ana.client.cookies["inhouse_session"]
     ana.client.cookies.clear()
@@ -153,13 +107,13 @@ def test_two_session_cookies_are_none(browser: Callable[..., Browser]) -> None:
     assert ana.client.get("/web/conversations", headers={"cookie": f"inhouse_session={secret}"}).status_code == 200
 
 
-def test_a_session_opens_no_route_of_the_api_and_a_key_no_page(service: Any, browser: Callable[..., Browser]) -> None:
+def test_a_session_opens_no_route_of_the_api_and_a_key_no_page(service: Any, browser: Callable[..., Any]) -> None:
     assert browser("ana").client.get("/v1/documents").status_code == 401
     key = {"authorization": f"Bearer {service.keys['ana']}"}
     assert browser().client.get("/web/conversations", headers=key).status_code == 401
 
 
-def test_an_answer_comes_in_pieces_and_is_kept_with_its_sources(browser: Callable[..., Browser]) -> None:
+def test_an_answer_comes_in_pieces_and_is_kept_with_its_sources(browser: Callable[..., Any]) -> None:
     ana = browser("ana")
     events = ana.ask(LEAVE)
     assert "30 days" in events["text"]["text"]
@@ -174,7 +128,7 @@ def test_an_answer_comes_in_pieces_and_is_kept_with_its_sources(browser: Callabl
     assert "<mark>Staff have 30 days of annual leave.</mark> Requests go" in source
 
 
-def test_a_follow_up_is_understood_from_the_conversation(browser: Callable[..., Browser]) -> None:
+def test_a_follow_up_is_understood_from_the_conversation(browser: Callable[..., Any]) -> None:
     ana = browser("ana")
     began = ana.ask("What is paid for hotels?")["begin"]["conversation"]
     assert "140 euros" in ana.ask("And how much is it a night?", conversation=began)["text"]["text"]
@@ -183,7 +137,7 @@ def test_a_follow_up_is_understood_from_the_conversation(browser: Callable[..., 
     assert "140 euros" not in ana.client.get(f"/c/{began}").text
 
 
-def test_a_conversation_is_renamed_found_exported_and_deleted(browser: Callable[..., Browser]) -> None:
+def test_a_conversation_is_renamed_found_exported_and_deleted(browser: Callable[..., Any]) -> None:
     ana = browser("ana")
     began = ana.ask(LEAVE)["begin"]["conversation"]
     assert ana.send("PATCH", f"/web/conversations/{began}", {"title": "Quokka holidays"}).json() == {"title": "Quokka holidays"}
@@ -212,7 +166,7 @@ def test_a_conversation_is_renamed_found_exported_and_deleted(browser: Callable[
     ],
 )
 def test_somebody_else_s_conversation_is_as_absent_on_each_route(
-    browser: Callable[..., Browser], method: str, path: str, body: Any
+    browser: Callable[..., Any], method: str, path: str, body: Any
 ) -> None:
     dora, ana = browser("dora"), browser("ana")
     foreign = dora.ask(MERGER)["begin"]["conversation"]
@@ -229,7 +183,7 @@ def test_somebody_else_s_conversation_is_as_absent_on_each_route(
 
 @pytest.mark.parametrize("route", ["", "/original", "/picture"])
 def test_a_forbidden_document_is_as_absent_on_each_route_to_its_text(
-    service: Any, browser: Callable[..., Browser], route: str
+    service: Any, browser: Callable[..., Any], route: str
 ) -> None:
     listed = json.loads(service.inhouse("documents", "list", "--json").stdout)["documents"]
     board = next(one["id"] for one in listed if one["path"] == "board/merger.md")
@@ -242,7 +196,7 @@ def test_a_forbidden_document_is_as_absent_on_each_route_to_its_text(
     assert told[0][0] == 404
 
 
-def test_an_original_is_a_file_to_save_that_runs_nowhere(service: Any, browser: Callable[..., Browser]) -> None:
+def test_an_original_is_a_file_to_save_that_runs_nowhere(service: Any, browser: Callable[..., Any]) -> None:
     ana = browser("ana")
     cited = ana.ask(LEAVE)["done"]["citations"][0]
     response = ana.client.get(f"/web/sources/{cited['document']}/original?version={cited['version']}")
@@ -256,7 +210,7 @@ def test_an_original_is_a_file_to_save_that_runs_nowhere(service: Any, browser: 
     assert json.loads(logged)["payload"]["path"] == "leave.md"
 
 
-def test_the_log_tells_sessions_views_and_feedback(service: Any, browser: Callable[..., Browser]) -> None:
+def test_the_log_tells_sessions_views_and_feedback(service: Any, browser: Callable[..., Any]) -> None:
     ana = browser("ana")
     events = ana.ask(LEAVE)
     ana.client.get(f"/c/{events['begin']['conversation']}")
@@ -375,12 +329,15 @@ def test_a_conversation_is_classified_as_the_highest_of_what_may_still_be_shown_
 
 
 def test_a_conversation_written_before_a_document_went_is_withheld(
-    make_indexed: Callable[[Path], tuple[Path, Path, dict[str, str]]], start_service: Any, tmp_path: Path
+    make_indexed: Callable[[Path], tuple[Path, Path, dict[str, str]]],
+    start_service: Any,
+    open_browser: Callable[..., Any],
+    tmp_path: Path,
 ) -> None:
     data, _, keys = make_indexed(tmp_path)
-    with start_service(data, keys) as running, httpx2.Client(base_url=running.url, trust_env=False, timeout=60) as client:
-        dora = Browser(client)
-        dora.sign_in(keys["dora"])
+    with start_service(data, keys) as running:
+        dora = open_browser(running, keys["dora"])
+        client = dora.client
         began = dora.ask(MERGER)["begin"]["conversation"]
         assert "48 million" in client.get(f"/c/{began}").text
         running.inhouse("people", "disable", "ana")

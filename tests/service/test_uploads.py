@@ -34,26 +34,12 @@ class Uploader:
 
 
 @pytest.fixture(scope="module")
-def uploader(service: Any) -> Iterator[Callable[[str], Uploader]]:
+def uploader(service: Any, signed_in: Callable[[str], Any]) -> Iterator[Callable[[str], Uploader]]:
     """Signs a person in; what was uploaded is removed at the end."""
-    made: dict[str, Uploader] = {}
     for person, clearance, roles in (("ursa", "internal", ["user", "steward"]), ("upton", "internal", ["user"])):
         asked = {"id": person, "name": person.title(), "clearance": clearance, "groups": [], "roles": roles}
         run(service.data, "people.add", asked)
-
-    def make(person: str) -> Uploader:
-        if person not in made:
-            client = httpx2.Client(base_url=service.url, trust_env=False, timeout=60, follow_redirects=False)
-            code = run(service.data, "people.link", {"id": person})["url"].partition("#")[2]
-            assert client.post("/web/sign-in", json={"credential": code}).status_code == 200
-            found = re.search(r'name="csrf" content="([0-9a-f]+)"', client.get("/").text)
-            assert found is not None
-            made[person] = Uploader(client, found.group(1))
-        return made[person]
-
-    yield make
-    for one in made.values():
-        one.client.close()
+    yield lambda person: Uploader(signed_in(person).client, signed_in(person).csrf)
     there = documents(service)
     if there:
         run(service.data, "documents.remove", {"ids": [one["id"] for one in there]})
