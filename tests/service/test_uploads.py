@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+import anyio
 import httpx2
 import pytest
 
+from policies.sessions import csrf_token
 from service.operations.run import run
+from service.web.application import create_site
 
 LABEL = {"kb": "uploaded", "classification": "internal", "groups": "everyone", "owner": "hr"}
 NAMES = ["..", "../../../escaped.md", "/etc/passwd", "C:\\up\\CON", "a\x00b\nc.md", "cod\u202e.fdp", "NUL.md", "~", "n" * 900]
@@ -207,3 +210,42 @@ def test_an_upload_may_be_larger_than_other_requests_and_one_that_breaks_off_lea
         ursa.client.get("/healthz")
     assert kept(service) == before
     assert {one["path"] for one in documents(service)} == indexed
+
+
+def test_no_more_files_come_in_at_once_than_the_setting_says_and_a_place_is_free_again_at_the_end(
+    workbench: Callable[..., Any],
+) -> None:
+    bench = workbench(INHOUSE_INGEST__UPLOAD_FILES="1")
+    code = bench("people.link", id="sam")["url"].partition("#")[2]
+
+    async def sent() -> list[httpx2.Response]:
+        under_way, rest = anyio.Event(), anyio.Event()
+        answers: list[httpx2.Response] = []
+
+        async def slow() -> AsyncIterator[bytes]:
+            yield b"The pond is "
+            under_way.set()
+            await rest.wait()
+            yield b"two metres deep."
+
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(create_site(bench.installation))) as client:
+
+            async def send(name: str, body: Any) -> None:
+                place = "http://localhost/web/documents/uploads?" + urlencode({**LABEL, "name": name})
+                headers = {"x-csrf-token": csrf_token(client.cookies["inhouse_session"])}
+                answers.append(await client.post(place, content=body, headers=headers))
+
+            await client.post("http://localhost/web/sign-in", json={"credential": code})
+            async with anyio.create_task_group() as group:
+                group.start_soon(send, "first.txt", slow())
+                await under_way.wait()
+                await send("second.txt", b"The lake is deeper.")
+                rest.set()
+            await send("second.txt", b"The lake is deeper.")
+        return answers
+
+    refused, first, second = anyio.run(sent)
+    assert (refused.status_code, refused.json()["type"]) == (429, "urn:inhouse:problem:too-many-uploads")
+    assert "Upload it again" in refused.json()["hint"]
+    assert [one.json()["outcome"] for one in (first, second)] == ["indexed", "indexed"]
+    assert len(list((bench.installation.directory / "uploads").iterdir())) == 2
