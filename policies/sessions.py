@@ -35,6 +35,7 @@ _SESSION = sa.Table(
     *(sa.Column(name, sa.Text, primary_key=name == "id") for name in ("id", "person", "secret_sha256", "created", "expires")),
     sa.Column("ended", sa.Boolean),
     sa.Column("api_key", sa.Text),
+    sa.Column("provider_token", sa.Text),
 )
 
 
@@ -90,14 +91,15 @@ class SessionStore:
         with writing(self._engine) as connection:
             return self._insert(connection, principal.id, min(lifetime, left), key.id)
 
-    def begin_for(self, person: str, lifetime: datetime.timedelta) -> tuple[Session, str]:
-        """A session for a person whom another carrier has made known, and its secret. Raises AuthenticationRequired, the same
-        for one who is not there or disabled, and for the local owner."""
+    def begin_for(self, person: str, lifetime: datetime.timedelta, provider_token: str | None = None) -> tuple[Session, str]:
+        """A session for a person whom another carrier has made known, and its secret. `provider_token` is what the identity
+        provider knows its own session by, kept until this one ends. Raises AuthenticationRequired, the same for one who is not
+        there or disabled, and for the local owner."""
         with writing(self._engine) as connection:
             row = connection.execute(PERSON.select().where(PERSON.c.id == person)).first()
             if row is None or row.disabled or person == LOCAL_OWNER_ID:
                 raise _refused()
-            return self._insert(connection, person, lifetime, None)
+            return self._insert(connection, person, lifetime, None, provider_token)
 
     def authenticate(self, secret: str) -> tuple[Session, Principal]:
         """The session and the principal that it stands for, with the rights of now. Raises AuthenticationRequired."""
@@ -123,10 +125,13 @@ class SessionStore:
         except AuthenticationRequired:
             raise _refused() from None
 
-    def end(self, id: str) -> None:
-        """From the next request on the session is refused."""
+    def end(self, id: str) -> str | None:
+        """From the next request on the session is refused. What the identity provider knows its own by, where there is one."""
+        one = _SESSION.c.id == id
         with writing(self._engine) as connection:
-            connection.execute(_SESSION.update().where(_SESSION.c.id == id).values(ended=True))
+            token: str | None = connection.execute(sa.select(_SESSION.c.provider_token).where(one)).scalar()
+            connection.execute(_SESSION.update().where(one).values(ended=True, provider_token=None))
+        return token
 
     def _begin_by_link(self, code: str, lifetime: datetime.timedelta) -> tuple[Session, str]:
         # Looked up and used up in one transaction: of two that come at once, one gets in.
@@ -142,11 +147,18 @@ class SessionStore:
 
     @staticmethod
     def _insert(
-        connection: sa.Connection, person: str, lifetime: datetime.timedelta, api_key: str | None
+        connection: sa.Connection,
+        person: str,
+        lifetime: datetime.timedelta,
+        api_key: str | None,
+        provider_token: str | None = None,
     ) -> tuple[Session, str]:
         secret = secrets.token_urlsafe(_RANDOM_BYTES)
-        row = {**_new(person, secret, lifetime), "ended": False, "api_key": api_key}
+        row = {**_new(person, secret, lifetime), "ended": False, "api_key": api_key, "provider_token": provider_token}
         connection.execute(_SESSION.insert().values(row))
+        # Nobody signs out of a session that has expired: what its token says of somebody is kept no longer than it.
+        over = (_SESSION.c.expires <= row["created"]) & _SESSION.c.provider_token.is_not(None)
+        connection.execute(_SESSION.update().where(over).values(provider_token=None))
         return Session(row["id"], person, row["expires"], api_key), secret
 
 

@@ -119,6 +119,11 @@ class OidcSettings(SettingsGroup):
     )
     clearances: Mapping[str, str] = Field({}, description="`[oidc.clearances]`: a value of the claim, and the classification.")
     roles: Mapping[str, Role] = Field({}, description="`[oidc.roles]`: a value of the claim, and the role.")
+    sign_out: bool = Field(
+        True,
+        description="Signing out of a session that was begun at the provider leads on to the provider's own sign-out, where it "
+        "has one (`end_session_endpoint`), and from there back to the sign-in page.",
+    )
     create_people: bool = Field(
         False, description="Whoever signs in at the provider becomes a person; otherwise an administrator adds them first."
     )

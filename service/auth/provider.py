@@ -29,6 +29,8 @@ _SHORTEST_RSA_BITS = 2048
 _RANDOM_BYTES = 32
 _WAIT_SECONDS = 2.0
 _FAILED_SECONDS = 5.0
+_LONGEST_HINT = 4096
+"""Characters of an ID token that go into an address: servers take addresses of some 8,000, and without it a provider asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +113,6 @@ class Provider:
 
     def authorization_url(self, flow: Flow, back: str) -> str:
         """Where the browser goes to sign in; `back` is where it is sent afterwards. Raises IdentityUnavailable."""
-        where = str(self._metadata().get("authorization_endpoint"))
-        parts = urlsplit(where)
-        if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
-            raise IdentityUnavailable("the identity provider's page is not https", hint="See its discovery document.")
         challenge = base64.urlsafe_b64encode(hashlib.sha256(flow.verifier.encode()).digest()).decode().rstrip("=")
         query = {
             "response_type": "code",
@@ -126,7 +124,19 @@ class Provider:
             "code_challenge": challenge,
             "code_challenge_method": "S256",
         }
-        return f"{where}{'&' if parts.query else '?'}{urlencode(query)}"
+        return _page(str(self._metadata().get("authorization_endpoint")), query)
+
+    def end_session_url(self, token: str, back: str) -> str | None:
+        """Where the browser goes to sign out there too (OpenID Connect RP-Initiated Logout 1.0): `token` is the ID token that
+        it signed in by, `back` where it is sent afterwards. None where the provider names no such page. Raises
+        IdentityUnavailable."""
+        where = self._metadata().get("end_session_endpoint")
+        if where is None:
+            return None
+        query = {"client_id": str(self._settings.client_id), "post_logout_redirect_uri": back}
+        if len(token) <= _LONGEST_HINT:
+            query["id_token_hint"] = token
+        return _page(str(where), query)
 
     def check_issuer(self, named: str | None) -> bool:
         """Whether an answer comes from this provider by what it says itself (RFC 9207): another one must not be able to pass
@@ -189,6 +199,22 @@ class Provider:
 
 def _silent() -> IdentityUnavailable:
     return IdentityUnavailable("the identity provider did not answer a moment ago", hint="Try again in a minute.")
+
+
+def _page(where: str, query: Mapping[str, str]) -> str:
+    """The address of a page of the provider, for a browser; raises IdentityUnavailable where it is none to send anybody to."""
+    try:
+        parts = urlsplit(where)
+    except ValueError:
+        raise _no_page() from None
+    here = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
+    if not (parts.hostname and (parts.scheme == "https" or here)):
+        raise _no_page()
+    return f"{where}{'&' if parts.query else '?'}{urlencode(query)}"
+
+
+def _no_page() -> IdentityUnavailable:
+    return IdentityUnavailable("the identity provider's page is not https", hint="See its discovery document.")
 
 
 def secret_in(path: Path, setting: str) -> str:

@@ -15,6 +15,9 @@ from service.auth.provider_wire import CodeRefused, ProviderWire
 from service.auth.tokens import TokenChecker, TokenRefused
 from service.settings_groups import OidcSettings
 
+SIGN_IN = "/sign-in"
+"""The page on which people sign in."""
+
 BACK = "/sign-in/provider/return"
 """Where the provider sends the browser back to, behind the service's own address."""
 
@@ -40,9 +43,9 @@ class ProviderSignIn:
         """Where the browser goes. Raises IdentityUnavailable."""
         return self._provider.authorization_url(flow, public_url + BACK)
 
-    def finish(self, flow: Flow | None, returned: Returned, public_url: str) -> Principal:
-        """Who has signed in. `flow` is that of this browser, where it has begun one. Raises TokenRefused for an answer that
-        is not of this flow, this provider or a person here, and IdentityUnavailable."""
+    def finish(self, flow: Flow | None, returned: Returned, public_url: str) -> tuple[Principal, str]:
+        """Who has signed in, and the ID token that says so. `flow` is that of this browser, where it has begun one. Raises
+        TokenRefused for an answer that is not of this flow, this provider or a person here, and IdentityUnavailable."""
         state = returned.state or ""
         if flow is None or not hmac.compare_digest(state.encode(), flow.state.encode()):
             raise TokenRefused("wrong state")
@@ -54,7 +57,12 @@ class ProviderSignIn:
             token = self._provider.redeem(returned.code, flow, public_url + BACK)
         except CodeRefused as refusal:
             raise TokenRefused(refusal.reason) from None
-        return self._people.principal(self._tokens.identity(token, flow.nonce))
+        return self._people.principal(self._tokens.identity(token, flow.nonce)), token
+
+    def leave(self, token: str, public_url: str) -> str | None:
+        """Where the browser goes to sign out there too, of the session with this ID token; it is sent back to the sign-in page.
+        None where the provider has no page for that. Raises IdentityUnavailable."""
+        return self._provider.end_session_url(token, public_url + SIGN_IN)
 
     def check(self) -> str:
         """What the provider has for us, in a line. Raises IdentityUnavailable, and SettingsError for a file or an address."""

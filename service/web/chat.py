@@ -17,6 +17,7 @@ from policies.errors import AuthenticationRequired, InhouseError, NotFoundError,
 from service.answer.types import Delta, Done
 from service.api.chat import knowledge_bases
 from service.api.state import Shared, State
+from service.auth.provider_sign_in import SIGN_IN
 from service.choosing import check_choice, open_anywhere
 from service.conversations.store import Conversation, Outcome, Turn
 from service.operations.documents import LastLook
@@ -27,7 +28,7 @@ from service.web import turns as shown
 from service.web.export import exported
 from service.web.rendering import desk_page, problem_page
 from service.web.running import running
-from service.web.sign_in import SIGN_IN, to_sign_in
+from service.web.sign_in import to_sign_in
 from service.web.suggestions import suggestions
 from service.web.visiting import Acting, Visiting, Visitor, visiting
 from service.wiring import Installation

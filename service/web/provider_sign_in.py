@@ -17,14 +17,12 @@ from service.auth.provider_sign_in import BACK, ProviderSignIn, Returned
 from service.auth.requests import cookies, is_secure, peer_of
 from service.auth.tokens import TokenRefused
 from service.web.rendering import page, problem_page
-from service.web.sign_in import begun
+from service.web.sign_in import PROVIDER, begun, few
 
 router = APIRouter(tags=["pages"], include_in_schema=False)
-PROVIDER = "provider"
 _PLAIN, _SECURE = "inhouse_signing_in", "__Host-inhouse_signing_in"
 _FLOW_SECONDS = 600
 _LONGEST_SECRET = 100
-_AT_ONCE = 4
 _AWAY = "Nobody can be signed in there now: the identity provider does not answer as it should."
 
 
@@ -34,7 +32,7 @@ async def leave(request: Request, shared: Shared) -> Response:
     provider, flow = _provider(shared), Flow.begin()
     public_url = shared.installation.public_url
     try:
-        where = await anyio.to_thread.run_sync(provider.begin, flow, public_url, limiter=_few(request))
+        where = await anyio.to_thread.run_sync(provider.begin, flow, public_url, limiter=few(request))
     except IdentityUnavailable as away:
         shared.installation.carriers.refused(PROVIDER, away.message, peer_of(request))
         return problem_page(IdentityUnavailable(_AWAY), request, None)
@@ -56,7 +54,7 @@ async def come_back(
 
     def begin(lifetime: datetime.timedelta) -> tuple[Session, str]:
         try:
-            principal = provider.finish(flow, Returned(state, code, iss), installation.public_url)
+            principal, token = provider.finish(flow, Returned(state, code, iss), installation.public_url)
         except TokenRefused as refusal:
             installation.carriers.refused(PROVIDER, refusal.reason, peer_of(request))
             raise AuthenticationRequired(
@@ -65,11 +63,12 @@ async def come_back(
         except IdentityUnavailable as away:
             installation.carriers.refused(PROVIDER, away.message, peer_of(request))
             raise IdentityUnavailable(_AWAY) from None
-        return installation.sessions.begin_for(principal.id, lifetime)
+        kept = token if installation.settings.oidc.sign_out else None
+        return installation.sessions.begin_for(principal.id, lifetime, kept)
 
     try:
         # A redirect would still count as the provider's and leave the strict cookie out: the page goes on by itself.
-        response = await begun(page("signed_in.html"), request, shared, PROVIDER, begin, _few(request))
+        response = await begun(page("signed_in.html"), request, shared, PROVIDER, begin, few(request))
     except InhouseError as error:
         response = problem_page(error, request, None)
     _keep(request, response, "", 0)
@@ -81,16 +80,6 @@ def _provider(shared: State) -> ProviderSignIn:
     if installation.provider is None or installation.settings.oidc.client_id is None:
         raise NotFoundError("there is no identity provider", hint="See oidc in the settings.")
     return installation.provider
-
-
-def _few(request: Request) -> anyio.CapacityLimiter:
-    """Few threads for what waits for the provider: one that hangs must not take them all."""
-    app = request.app
-    if not hasattr(app.state, "provider_limiter"):
-        app.state.provider_limiter = anyio.CapacityLimiter(_AT_ONCE)
-    found = app.state.provider_limiter
-    assert isinstance(found, anyio.CapacityLimiter)
-    return found
 
 
 def _keep(request: Request, response: Response, secret: str, seconds: int) -> None:

@@ -13,18 +13,19 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from policies.audit.events import EventTag
-from policies.errors import AuthenticationRequired
+from policies.errors import AuthenticationRequired, IdentityUnavailable
 from policies.sessions import LINK_PREFIX, Session
 from service.api.state import Shared, State, recognised
 from service.auth.carriers import PROXY, Carrier
+from service.auth.provider_sign_in import SIGN_IN
 from service.auth.requests import carried_by, peer_of
 from service.web.rendering import page
 from service.web.visiting import Acting, check_site, forget, remember
 
 router = APIRouter(tags=["pages"], include_in_schema=False)
 FIRST = "first administrator"
-SIGN_IN = "/sign-in"
-"""The page on which people sign in."""
+PROVIDER = "provider"
+_AT_ONCE = 4
 
 
 class Credential(BaseModel):
@@ -105,15 +106,26 @@ async def claim(body: Claim, request: Request, shared: Shared) -> Response:
 
 @router.post("/web/sign-out")
 async def sign_out(visitor: Acting, request: Request, shared: Shared) -> Response:
-    """Ends the session, here and wherever else its secret may be."""
+    """Ends the session, here and wherever else its secret may be; `next` leads on to the identity provider's own sign-out where
+    it was begun there."""
     installation = shared.installation
 
-    def end() -> None:
-        installation.sessions.end(visitor.session.id)
+    def end() -> str | None:
+        token = installation.sessions.end(visitor.session.id)
         installation.audit.append(EventTag.SESSION_ENDED, visitor.principal.id, {"session": visitor.session.id})
+        return token
 
-    await anyio.to_thread.run_sync(end)
-    response = JSONResponse({"next": SIGN_IN})
+    token = await anyio.to_thread.run_sync(end)
+    where = None
+    if token is not None and installation.provider is not None and installation.settings.oidc.sign_out:
+        try:
+            where = await anyio.to_thread.run_sync(
+                installation.provider.leave, token, installation.public_url, limiter=few(request)
+            )
+        except IdentityUnavailable as away:
+            # Nobody stays signed in here because the provider is away.
+            installation.carriers.refused(PROVIDER, away.message, peer_of(request))
+    response = JSONResponse({"next": where or SIGN_IN})
     forget(request, response)
     return response
 
@@ -145,6 +157,16 @@ async def begun(
     secret = await anyio.to_thread.run_sync(recorded, limiter=limiter)
     remember(request, response, secret, int(lifetime.total_seconds()))
     return response
+
+
+def few(request: Request) -> anyio.CapacityLimiter:
+    """Few threads for what waits for the provider: one that hangs must not take them all."""
+    app = request.app
+    if not hasattr(app.state, "provider_limiter"):
+        app.state.provider_limiter = anyio.CapacityLimiter(_AT_ONCE)
+    found = app.state.provider_limiter
+    assert isinstance(found, anyio.CapacityLimiter)
+    return found
 
 
 def to_sign_in() -> Response:

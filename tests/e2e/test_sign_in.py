@@ -9,11 +9,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 HASHING = {"INHOUSE_EMBEDDING__KIND": "hashing"}
 PERSON = {"sub": "account-7", "preferred_username": "Mia", "name": "Mia Berg", "teams": ["/Staff/Nurses", "/Others"]}
+OTHER = {**PERSON, "sub": "account-8", "preferred_username": "noa", "name": "Noa Lind"}
 SETTINGS = """
 [oidc]
 issuer = "{issuer}"
@@ -35,7 +37,10 @@ def provider() -> Iterator[str]:
         pytest.skip("needs the package oidc-provider-mock: see requirements-development.lock")
     command = [sys.executable, "-m", "oidc_provider_mock", "--port", "0", "--require-nonce", "true"]
     process = subprocess.Popen(
-        [*command, "--user-claims", json.dumps(PERSON)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [*command, *(part for one in (PERSON, OTHER) for part in ("--user-claims", json.dumps(one)))],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stderr is not None
     port = next(
@@ -99,6 +104,25 @@ def test_over_the_provider_a_person_is_signed_in_and_comes_to_be(signing_in: tup
     page.get_by_role("link", name="Sign in with your work account").click()
     page.get_by_role("button", name=PERSON["sub"]).click()
     page.wait_for_selector("text=this sign-in is not accepted")
+
+
+def test_signing_out_leads_over_the_provider_s_own_sign_out_back_to_the_sign_in(
+    signing_in: tuple[Any, str], provider: str, page: Any
+) -> None:
+    service, _ = signing_in
+    page.goto(f"{service.url}/sign-in/provider")
+    page.get_by_role("button", name=OTHER["sub"]).click()
+    page.wait_for_url(f"{service.url}/")
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url(f"{provider}/oauth2/end_session?**")
+    told = {name: values[0] for name, values in parse_qs(urlsplit(page.url).query).items()}
+    assert told.pop("id_token_hint").count(".") == 2
+    assert told == {"client_id": "inhouse", "post_logout_redirect_uri": f"{service.url}/sign-in"}
+    page.get_by_role("button", name="End session").click()
+    page.wait_for_url(f"{service.url}/sign-in")
+    assert [one for one in page.context.cookies() if "inhouse" in one["name"]] == []
+    page.goto(service.url)
+    assert page.url == f"{service.url}/sign-in"
 
 
 def test_who_refuses_at_the_provider_is_told_so_and_signed_in_as_nobody(signing_in: tuple[Any, str], page: Any) -> None:

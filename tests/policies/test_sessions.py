@@ -121,6 +121,24 @@ def test_a_session_and_a_link_expire(house: House) -> None:
         house.sessions.begin(code, HOUR)
 
 
+def test_what_the_provider_knows_a_session_by_is_kept_no_longer_than_the_session(house: House) -> None:
+    def kept() -> list[str]:
+        with sqlite3.connect(house.path) as database:
+            found = [row[0] for row in database.execute("SELECT provider_token FROM session WHERE provider_token IS NOT NULL")]
+        database.close()
+        return found
+
+    session, _ = house.sessions.begin_for("ana", HOUR, "of the first")
+    house.sessions.begin_for("ana", HOUR, "of the second")
+    assert sorted(kept()) == ["of the first", "of the second"]
+    assert house.sessions.end(session.id) == "of the first"
+    assert house.sessions.end(session.id) is None
+    assert kept() == ["of the second"]
+    house.age("session")
+    house.sessions.begin_for("ana", HOUR)
+    assert kept() == []
+
+
 def test_a_link_of_somebody_disabled_meanwhile_lets_nobody_in(house: House) -> None:
     _, code = house.sessions.create_link("ana", HOUR)
     house.people.disable("ana")

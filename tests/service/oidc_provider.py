@@ -150,6 +150,7 @@ def oidc_provider(tls: ssl.SSLContext | None = None) -> Iterator[Provider]:
                 self.reply(*provider.answers[parts.path])
             elif parts.path == "/.well-known/openid-configuration":
                 endpoints = {"authorization_endpoint": "/authorize", "token_endpoint": "/token", "jwks_uri": "/keys"}
+                endpoints |= {"end_session_endpoint": "/leave"}
                 found = {name: provider.issuer + path for name, path in endpoints.items()}
                 found |= {"issuer": provider.issuer, "authorization_response_iss_parameter_supported": True}
                 self.json(200, {**found, **provider.document})
