@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+import threading
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from ingest.sources.folder import FoundFile
 from policies.database import reading, writing
 from policies.errors import UsageError
 from policies.labels import AccessClass, Label
+
+Needed = Callable[[], tuple[str | None, bool]]
+"""What is needed of a name now: the SHA-256 of its live document, None where it has none, and whether it is in quarantine."""
 
 _PREFIX = "upload:"
 _LONGEST_NAME = 200
@@ -71,11 +75,13 @@ class Incoming:
 
 class Uploads:
     """The folder `uploads`, and the table of what is in it. What no row names is left over from a process that ended, and
-    goes when this opens."""
+    goes when this opens. Safe for threads."""
 
     def __init__(self, folder: Path, engine: Engine) -> None:
         self.folder = folder
         self._engine = engine
+        self._settling = threading.Lock()
+        self._taken_in: set[tuple[str, str]] = set()
         if folder.is_dir():
             with reading(engine) as connection:
                 named = set(connection.execute(sa.select(_UPLOAD.c.id)).scalars())
@@ -96,7 +102,7 @@ class Uploads:
                 coming.path.unlink(missing_ok=True)
 
     def keep(self, coming: Incoming, name: str, access: AccessClass) -> Upload:
-        """Keeps a file that came in whole, under that name and label. `settle` says what becomes of it."""
+        """Keeps a file that came in whole, under that name and label, within `taking_in`."""
         row = {"id": coming.path.name, "source": source_of(access), "name": name, "sha256": coming.close()}
         with writing(self._engine) as connection:
             connection.execute(_UPLOAD.insert().values(**row, label=Label(access).as_text()))
@@ -115,17 +121,31 @@ class Uploads:
             label = connection.execute(sa.select(_UPLOAD.c.label).where(_UPLOAD.c.source == source).limit(1)).scalar()
         return None if label is None else Label.from_text(label).access
 
-    def settle(self, source: str, name: str, live: str | None, *, quarantined: bool) -> None:
-        """Lets go of what is kept under a name, but for the bytes whose SHA-256 is `live`, and where the name is in quarantine
-        the newest, to be tried again."""
-        kept = self.at(source, name)
-        waiting = kept[-1:] if quarantined else []
-        there = [one for one in reversed(kept) if one.sha256 == live][:1]
-        self._forget([one for one in kept if one not in waiting + there])
+    @contextmanager
+    def taking_in(self, source: str, name: str, needed: Needed) -> Iterator[None]:
+        """Lets nothing go that is kept under a name while one run takes some of it in, and settles it at the end."""
+        with self._settling:
+            self._taken_in.add((source, name))
+        try:
+            yield
+        finally:
+            with self._settling:
+                self._taken_in.remove((source, name))
+            self.settle(source, name, needed)
 
-    def forget(self, source: str, name: str, sha256: str) -> None:
-        """Lets go of those bytes of a name, whose document was removed."""
-        self._forget([one for one in self.at(source, name) if one.sha256 == sha256])
+    def settle(self, source: str, name: str, needed: Needed) -> None:
+        """Lets go of what is kept under a name, but for the bytes of the live document, and where the name is in quarantine the
+        newest, to be tried again. What a run takes in, that run settles."""
+        # One at a time, and none between a run's commit and its end: else what is not needed yet would be taken for
+        # what is needed no more.
+        with self._settling:
+            if (source, name) in self._taken_in:
+                return
+            live, quarantined = needed()
+            kept = self.at(source, name)
+            waiting = kept[-1:] if quarantined else []
+            there = [one for one in reversed(kept) if one.sha256 == live][:1]
+            self._forget([one for one in kept if one not in waiting + there])
 
     def _forget(self, uploads: Sequence[Upload]) -> None:
         with writing(self._engine) as connection:

@@ -16,6 +16,7 @@ from policies.audit.events import EventTag
 from policies.errors import AccessDenied
 from policies.identity import Principal
 from policies.labels import AccessClass
+from service.operations.originals import settle
 from service.operations.registry import Emit, Operation, Result
 from service.wiring import Installation
 from vectorstore.types import Document, DocumentId, Hit
@@ -160,7 +161,7 @@ def removed(installation: Installation, principal: Principal, known: AccessScope
     count = installation.store.remove([one.id for one in found], seen={one.id: one.access for one in found})
     for one in found:
         if is_upload(one.source):
-            installation.runs.uploads.forget(one.source, one.path, one.content_sha256)
+            settle(installation, one.source, one.path)
     return {"removed": count, "documents": [described(document) for document in found]}
 
 

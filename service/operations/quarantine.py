@@ -21,8 +21,9 @@ from policies.identity import Principal
 from policies.labels import Label, Origin
 from service.operations.ingest import IngestFolder, ingested, tends
 from service.operations.labels import Reason, access_of, require_label
+from service.operations.originals import settle
 from service.operations.registry import Emit, Operation, Result
-from service.operations.uploads import settle, taken_in
+from service.operations.uploads import taken_in
 from service.wiring import Installation
 
 _LIMITS = (ParseReason.TOO_LARGE, ParseReason.TOO_MUCH_MEMORY, ParseReason.TOO_MUCH_OUTPUT, ParseReason.TOO_MUCH_TIME)
@@ -109,11 +110,11 @@ def retried(
     gone, runs = [], []
     for entry in entries:
         if is_upload(entry.source):
-            if not (kept := installation.runs.uploads.at(entry.source, entry.path)):
+            if not installation.runs.uploads.at(entry.source, entry.path):
                 installation.runs.release(entry.source, [entry.path])
                 gone.append(entry)
             elif not stop.is_set():
-                runs.append(taken_in(installation, principal, kept[-1], emit, stop))
+                runs.append(taken_in(installation, principal, entry.source, entry.path, emit, stop))
                 sources.setdefault(entry.source, set()).add(entry.path)
             continue
         # What is not there because its folder is not may come back with it.

@@ -21,7 +21,7 @@ from policies.errors import NotFoundError
 from policies.identity import Principal
 from service.api.state import Shared
 from service.operations.documents import LastLook, scope_for
-from service.operations.uploads import original_file
+from service.operations.originals import original_file
 from service.web.rendering import fragment
 from service.web.visiting import Visiting
 from service.wiring import Installation
