@@ -15,6 +15,7 @@ class Action(StrEnum):
     INGEST = "ingest"
     LABEL = "label"
     METRICS_READ = "metrics.read"
+    MODELS_MANAGE = "models.manage"
     MODEL_USE = "model.use"
     OPEN = "open"
     PEOPLE_MANAGE = "people.manage"
@@ -27,7 +28,13 @@ ON_BOTH = frozenset({Action.INGEST, Action.POLICY_READ})
 put in. `policy.read`: whether someone may read the policies and have any decision explained, and whether they may have one
 explained that concerns a document of this class."""
 
-ON_SYSTEM = ON_BOTH | {Action.AUDIT_EXPORT, Action.AUDIT_READ, Action.METRICS_READ, Action.PEOPLE_MANAGE}
+ON_SYSTEM = ON_BOTH | {
+    Action.AUDIT_EXPORT,
+    Action.AUDIT_READ,
+    Action.METRICS_READ,
+    Action.MODELS_MANAGE,
+    Action.PEOPLE_MANAGE,
+}
 """What is decided on the installation itself."""
 
 ON_ACCESS_CLASS = frozenset(Action) - (ON_SYSTEM - ON_BOTH)

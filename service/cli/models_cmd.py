@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from service.cli._common import ConfigOption, DataOption, JsonOption, absolute, perform
+from service.cli._common import AsOption, ConfigOption, DataOption, JsonOption, absolute, perform
 from service.cli.display import note, say, say_json, table
 from service.cli.meter import meter
 
@@ -23,12 +23,13 @@ def add(
     sha256: Annotated[
         str | None, typer.Option("--sha256", metavar="DIGEST", help="The SHA-256 that it must have, as it was published.")
     ] = None,
+    as_person: AsOption = None,
     json: JsonOption = False,
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Copy a GGUF file into the data directory, after a look at its form, size and SHA-256; whole, or not at all."""
-    request = {"path": str(absolute(file)), "name": name, "sha256": sha256}
+    request = {"path": str(absolute(file)), "name": name, "sha256": sha256, "as_person": as_person}
     with meter(_copied, shown=not json) as take:
         found = perform(data, config, "models.add", request, emit=take)
     model = found["model"]
@@ -76,12 +77,13 @@ def show(
 @app.command()
 def remove(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A GGUF file's name, as `list` shows it.")],
+    as_person: AsOption = None,
     json: JsonOption = False,
     data: DataOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Remove a GGUF file from the data directory; not the one in use."""
-    found = perform(data, config, "models.remove", {"name": name})
+    found = perform(data, config, "models.remove", {"name": name, "as_person": as_person})
     if json:
         say_json(found)
     else:

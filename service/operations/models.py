@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from policies.access.actions import Action
+from policies.access.verdict import Deny
 from policies.audit.events import EventTag
-from policies.errors import InhouseError, ModelRefused, NotFoundError, UsageError
-from policies.identity import LOCAL_OWNER_ID
+from policies.errors import AccessDenied, InhouseError, ModelRefused, NotFoundError, UsageError
+from policies.identity import Principal
 from service.operations.registry import Emit, Operation, Result
 from service.runtimes.factory import make_served
 from service.runtimes.model_files import ModelFolder
@@ -34,6 +36,7 @@ class AddModel(BaseModel):
     path: Path
     name: str | None = None
     sha256: str | None = None
+    as_person: str | None = None
 
 
 class AllModels(BaseModel):
@@ -49,9 +52,23 @@ class OneModel(BaseModel):
     name: str
 
 
+class RemoveModel(OneModel):
+    """A GGUF file by its name."""
+
+    as_person: str | None = None
+
+
+def manager(installation: Installation, as_person: str | None) -> Principal:
+    """Who adds and removes models; raises AccessDenied where policy does not let them."""
+    principal = installation.principal(as_person)
+    if isinstance(installation.policies.decide(principal, Action.MODELS_MANAGE, None), Deny):
+        raise AccessDenied(f"{principal.id} may not manage models", hint="The default policies let administrators.")
+    return principal
+
+
 def add(installation: Installation, request: AddModel, emit: Emit, stop: threading.Event) -> Result:
     """Copies a GGUF file into the data directory, with `progress` on the way. What refuses it: `ModelFolder.add`."""
-    told = 0
+    actor, told = manager(installation, request.as_person), 0
 
     def progress(done: int, whole: int) -> None:
         nonlocal told
@@ -63,7 +80,7 @@ def add(installation: Installation, request: AddModel, emit: Emit, stop: threadi
     known = folder.add(request.path, request.name or request.path.stem, request.sha256, progress, stop)
     told_of = {"model": known.name, "sha256": known.sha256, "size": known.size}
     try:
-        installation.audit.append(EventTag.MODEL_ADDED, LOCAL_OWNER_ID, told_of)
+        installation.audit.append(EventTag.MODEL_ADDED, actor.id, told_of)
     except BaseException:
         # A model that the log does not know must not answer.
         folder.remove(known.name)
@@ -102,8 +119,9 @@ def show(installation: Installation, request: OneModel, emit: Emit, stop: thread
     raise NotFoundError(f"there is no model {request.name}", hint="inhouse models list")
 
 
-def remove(installation: Installation, request: OneModel, emit: Emit, stop: threading.Event) -> Result:
+def remove(installation: Installation, request: RemoveModel, emit: Emit, stop: threading.Event) -> Result:
     """Removes a GGUF file. Raises UsageError for the one in use, and for a model that is no file of this installation."""
+    actor = manager(installation, request.as_person)
     folder, settings = ModelFolder(installation.directory), installation.settings
     if request.name not in folder.names():
         others = [one["name"] for one in (_embedder(installation), _extractive(settings))]
@@ -118,7 +136,7 @@ def remove(installation: Installation, request: OneModel, emit: Emit, stop: thre
             digest = folder.show(request.name).sha256
         except ModelRefused:
             digest = None
-        installation.audit.append(EventTag.MODEL_REMOVED, LOCAL_OWNER_ID, {"model": request.name, "sha256": digest})
+        installation.audit.append(EventTag.MODEL_REMOVED, actor.id, {"model": request.name, "sha256": digest})
     known = folder.remove(request.name)
     return {"removed": request.name, "sha256": known.sha256 if known else None}
 
@@ -191,6 +209,6 @@ async def _card(chosen: RuntimeSettings) -> ModelCard:
 OPERATIONS = {
     "models.add": Operation(AddModel, add),
     "models.list": Operation(AllModels, list_models, shared=True),
-    "models.remove": Operation(OneModel, remove),
+    "models.remove": Operation(RemoveModel, remove),
     "models.show": Operation(OneModel, show, shared=True),
 }

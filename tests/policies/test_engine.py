@@ -65,6 +65,7 @@ def oracle(who: Principal, action: Action, what: AccessClass | None) -> bool:
             Action.AUDIT_READ: {Role.AUDITOR},
             Action.INGEST: {Role.STEWARD},
             Action.METRICS_READ: {Role.ADMIN},
+            Action.MODELS_MANAGE: {Role.ADMIN},
             Action.PEOPLE_MANAGE: {Role.ADMIN},
             Action.POLICY_READ: {Role.ADMIN, Role.AUDITOR},
         }[action]

@@ -39,7 +39,9 @@ class Desk:
     def __init__(self, directory: Path, **runtime: Any) -> None:
         self.directory = directory
         settings = Settings.model_validate({"runtime": runtime, "embedding": {"kind": "hashing"}})
+        directory.mkdir(exist_ok=True)
         self.installation = Installation(directory, settings)
+        self.installation.people.add_local_owner(settings.access.classifications[-1])
         self.events: list[Mapping[str, Any]] = []
         self.stop = threading.Event()
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import http.cookiejar
 import json
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 from urllib.parse import quote
@@ -171,6 +173,20 @@ def ask() -> Callable[..., httpx2.Response]:
         return httpx2.post(url, json=body, headers=headers, trust_env=False, timeout=120)
 
     return asked
+
+
+@pytest.fixture(scope="session")
+def small_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smallest file that counts as a model, `small.gguf`: one field, and one tensor of eight numbers."""
+
+    def text(word: str) -> bytes:
+        return struct.pack("<Q", len(word)) + word.encode()
+
+    field = text("general.architecture") + struct.pack("<I", 8) + text("llama")
+    tensor = text("weight") + struct.pack("<IQIQ", 1, 8, 0, 0)
+    made = tmp_path_factory.mktemp("g") / "small.gguf"
+    made.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + field + tensor + bytes(256))
+    return made
 
 
 @pytest.fixture

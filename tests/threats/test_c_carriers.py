@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import json
+import shutil
 import sqlite3
 import sys
 import threading
@@ -265,6 +266,43 @@ def test_c2_people_and_keys_are_managed_by_whom_policy_lets(tmp_path: Path, inho
     assert next(records(data / "audit", limit=1)).sequence == sequence
     assert all_of("ruth", "--as", "ruth", **own) == {0}
     assert {(one.actor, one.payload["by"]) for one in records(data / "audit", limit=6)} == {("ruth", "local-owner")}
+
+
+def test_c2_models_are_added_and_removed_by_whom_policy_lets(
+    tmp_path: Path, inhouse_within: Any, repository: Path, small_gguf: Path
+) -> None:
+    data, kept = tmp_path / "d", tmp_path / "d" / "models" / "gguf"
+    assert inhouse_within(data, "init", **HASHING).returncode == 0
+    people = PeopleStore(data / "people.db")
+    people.add("ruth", "Ruth", [], "public", [Role.ADMIN])
+    people.add("lea", "Lea", ["directors"], "confidential", [Role.USER, Role.STEWARD, Role.AUDITOR])
+    people.close()
+    policies = tmp_path / "policies"
+    shutil.copytree(repository / "policies" / "defaults", policies, ignore=shutil.ignore_patterns("local-owner.cedar"))
+    own = {**HASHING, "INHOUSE_ACCESS__POLICIES": str(policies)}
+    add, remove = ("models", "add", str(small_gguf)), ("models", "remove", "small")
+
+    def refused(*command: str, **settings: str) -> bool:
+        done = inhouse_within(data, *command, **settings)
+        return done.returncode == 9 and "may not manage models" in done.stderr
+
+    def left() -> list[str]:
+        return sorted(path.name for path in kept.glob("*"))
+
+    assert refused(*add, "--as", "lea", **HASHING)
+    assert refused(*add, **own)
+    assert left() == []
+    assert inhouse_within(data, *add, "--as", "ruth", **own).returncode == 0
+    assert refused(*remove, "--as", "lea", **HASHING)
+    assert refused(*remove, **own)
+    assert left() == ["small.gguf", "small.json"]
+    assert inhouse_within(data, *remove, "--as", "ruth", **own).returncode == 0
+    assert left() == []
+    # Without a person it is the owner's act, under the packaged policies.
+    assert [inhouse_within(data, *command, **HASHING).returncode for command in (add, remove)] == [0, 0]
+    acts = [(one.tag, one.actor, one.payload.get("by")) for one in records(data / "audit", limit=4)]
+    tags = ["model:removed", "model:added"]
+    assert acts == [(tag, "local-owner", None) for tag in tags] + [(tag, "ruth", "local-owner") for tag in tags]
 
 
 def test_c2_what_the_owner_does_as_a_person_names_both(

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import shutil
-import struct
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -31,23 +30,6 @@ HASHING = {"INHOUSE_EMBEDDING__KIND": "hashing"}
 SILENT: tuple[str, ...] = ()
 
 
-def gguf_text(text: str) -> bytes:
-    return struct.pack("<Q", len(text)) + text.encode()
-
-
-GGUF = (
-    b"GGUF"
-    + struct.pack("<IQQ", 3, 1, 1)
-    + gguf_text("general.architecture")
-    + struct.pack("<I", 8)
-    + gguf_text("llama")
-    + gguf_text("weight")
-    + struct.pack("<IQIQ", 1, 8, 0, 0)
-    + bytes(256)
-)
-"""The smallest file that counts as a model: one field, and one tensor of eight numbers."""
-
-
 def tags_since(data: Path, number: int) -> list[str]:
     return [one.tag for one in records(data / "audit", after=number, newest_first=False)]
 
@@ -56,7 +38,7 @@ def last(data: Path) -> int:
     return next(records(data / "audit", limit=1)).sequence
 
 
-def test_l1_every_command_leaves_its_record(service: Any, tmp_path: Path) -> None:
+def test_l1_every_command_leaves_its_record(service: Any, tmp_path: Path, small_gguf: Path) -> None:
     folder = tmp_path / "more"
     folder.mkdir()
     (folder / "canteen.md").write_text("# Canteen\n\nLunch is from noon.\n")
@@ -104,8 +86,7 @@ def test_l1_every_command_leaves_its_record(service: Any, tmp_path: Path) -> Non
     act("people.link", "people", "link", "lea")
     act("people.release", "people", "release", "lea")
     act("people.disable", "people", "disable", "lea")
-    (tmp_path / "small.gguf").write_bytes(GGUF)
-    act("models.add", "models", "add", str(tmp_path / "small.gguf"))
+    act("models.add", "models", "add", str(small_gguf))
     act("models.list", "models", "list")
     act("models.show", "models", "show", "small")
     act("models.remove", "models", "remove", "small")

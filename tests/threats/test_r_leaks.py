@@ -225,6 +225,7 @@ class House:
     forbidden: Mapping[str, str]
     folder: Path
     table: Path
+    model_file: Path
 
 
 def made_base(data: Path, folder: Path, inhouse_within: Callable[..., Any]) -> dict[str, str]:
@@ -311,7 +312,7 @@ def open_names(installation: Installation, person: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def house(
-    tmp_path_factory: pytest.TempPathFactory, inhouse_within: Callable[..., Any], operations: set[str]
+    tmp_path_factory: pytest.TempPathFactory, inhouse_within: Callable[..., Any], operations: set[str], small_gguf: Path
 ) -> Iterator[House]:
     """Both worlds: one was copied from the other before the forbidden came in, and in both one more document came later, under
     the same id, so that numbers which count what there is of the forbidden would differ."""
@@ -352,7 +353,7 @@ def house(
             World(one, stack.enter_context(TestClient(create_site(one), base_url="http://localhost")), keys, inhouse_within)
             for one in installations.values()
         ]
-        yield House(*worlds, {one: open_names(within, one) for one in ASKING}, forbidden, folder, table)
+        yield House(*worlds, {one: open_names(within, one) for one in ASKING}, forbidden, folder, table, small_gguf)
 
 
 @pytest.fixture(scope="module")
@@ -423,6 +424,7 @@ def answers(house: House, table: Mapping[str, Any]) -> tuple[list[Answers], str]
         return world.called(person, path, request, kept)
 
     places = {"FOLDER": str(house.folder), "POLICIES": str(DEFAULTS), "TABLE": str(house.table)}
+    places["GGUF"] = str(house.model_file)
     found: list[Answers] = []
     try:
         for person in ASKING:
