@@ -54,6 +54,32 @@ class Watched:
         return self.page.locator(".turn").nth(before)
 
 
+# NOTE: axe leaves the size of targets out unless it is asked for; WCAG 2.2 has it.
+_AXE = """(part) => axe.run(part, { resultTypes: ["violations"], rules: { "target-size": { enabled: true } } })
+  .then(({ violations }) => violations.map((one) => [one.id, ...one.nodes.map((node) => node.html)]))"""
+_FITS = """() => [document.documentElement, document.querySelector("#main") ?? document.body]
+  .every((one) => one.scrollWidth <= one.clientWidth) && document.documentElement.scrollHeight <= innerHeight"""
+
+
+@pytest.fixture(scope="session")
+def look_at() -> Callable[..., None]:
+    """Looks at what a page shows now, at each width in light and in dark: axe finds no violation of WCAG 2.2 AA, and nothing
+    hangs over the edge or makes the page scroll beside what scrolls in it. Of what lies over others name the part: what is
+    covered is no target."""
+    axe = pytest.importorskip("axe_playwright_python.base", reason="needs the development packages")
+
+    def look(page: Any, place: str, *, part: str = "html", height: int = 800) -> None:
+        page.evaluate(axe.AXE_SCRIPT)
+        for width in (320, 820, 1280):
+            page.set_viewport_size({"width": width, "height": height})
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)
+                assert page.evaluate(_AXE, part) == [], (place, width, scheme)
+            assert page.evaluate(_FITS), (place, width)
+
+    return look
+
+
 MODEL = """
 [models.also.slow]
 kind = "ollama"

@@ -237,28 +237,39 @@ def test_everything_can_be_done_by_keyboard(open_page: Callable[..., Any]) -> No
     page.wait_for_url("**/sign-in")
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(320, "dark"), (820, "light"), (1280, "dark")])
-def test_axe_finds_no_violation_and_nothing_hangs_over_the_edge(open_page: Callable[..., Any], width: int, scheme: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs the development packages").Axe()
-    watched = open_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+def test_axe_finds_no_violation_and_nothing_hangs_over_the_edge(
+    slow_model: tuple[str, Any], open_page: Callable[..., Any], look_at: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = open_page("dora")
     page = watched.page
-
-    def check(place: str) -> None:
-        violations = axe.run(page).response["violations"]
-        assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in violations] == [], place
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), place
-
-    check("empty")
+    look_at(page, "empty")
     turn = watched.ask(INSURER)
     watched.ask("What is the capital of Mongolia?")
-    check("answers")
+    watched.ask(LEAVE)
+    # Where all of it fits nothing is under the form.
+    look_at(page, "answers", height=3000)
     turn.locator("a.source").first.click()
     page.wait_for_selector("#source mark")
-    check("source")
+    look_at(page, "source", height=3000)
+    page.keyboard.press("Escape")
+    page.set_viewport_size({"width": 320, "height": 800})
+    page.locator("#menu").click()
+    page.wait_for_selector("#side.open")
+    look_at(page, "conversations", part="#side")
     page.keyboard.press("Escape")
     page.locator("#more summary").click()
+    look_at(page, "menu", part="#heading")
     page.locator("#delete").click()
-    check("dialog")
+    look_at(page, "dialog")
     page.keyboard.press("Escape")
-    page.goto(page.url.split("/c/")[0] + "/sign-in")
-    check("sign-in")
+    monkeypatch.setattr(slow_model[1], "pause", 9.0)
+    page.select_option("#kb", "board")
+    page.fill("#question", MERGER)
+    page.press("#question", "Enter")
+    page.wait_for_selector("#stop:visible")
+    look_at(page, "streaming", height=3000)
+    page.locator("#stop").click()
+    page.goto(page.url.split("/c/")[0] + "/c/conv-0")
+    look_at(page, "problem")
+    assert [one.split(":")[0] for one in watched.complaints] == ["Failed to load resource"]
+    watched.complaints.clear()

@@ -247,4 +247,4 @@ turns.addEventListener("click", (event) => {
 });
 
 box.focus();
-toEnd();
+if ($(".turn")) toEnd();
