@@ -213,12 +213,18 @@ def release(installation: Installation, request: HoldDocuments, emit: Emit, stop
 
 def _holding(installation: Installation, request: HoldDocuments, held: bool) -> Result:
     principal = installation.principal(request.as_person)
-    found = [one for one in chosen(installation, principal, request.ids, Action.HOLD) if one.held is not held]
+    return put_on_hold(installation, principal, request.ids, request.reason, held=held)
+
+
+def put_on_hold(installation: Installation, principal: Principal, ids: Sequence[str], reason: str, *, held: bool) -> Result:
+    """Holds documents, or lifts that, all or none, for a principal whom the caller has authenticated; recorded first. Raises as
+    `chosen` does. Of those that are so already nothing is said."""
+    found = [one for one in chosen(installation, principal, ids, Action.HOLD) if one.held is not held]
     tag = EventTag.HOLD_SET if held else EventTag.HOLD_LIFTED
-    told = [{"document": one.id, "path": one.path, "reason": request.reason} for one in found]
+    told = [{"document": one.id, "path": one.path, "reason": reason} for one in found]
     installation.audit.append_all([(tag, principal.id, one) for one in told])
     seen = {one.id: one.access for one in found}
-    installation.store.hold(list(seen), held, Act(principal.id, request.reason), seen=seen)
+    installation.store.hold(list(seen), held, Act(principal.id, reason), seen=seen)
     return {"held" if held else "released": len(found)}
 
 

@@ -1,8 +1,9 @@
-"""Removing documents and giving them another label: first what it would change for whom, then the change."""
+"""Removing documents and giving them another label: first what it would change for whom, then the change. And legal holds."""
 
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import quote
 
 import anyio.to_thread
 from fastapi import APIRouter, Query, Request
@@ -13,7 +14,7 @@ from policies.access.actions import Action
 from policies.errors import AccessDenied, UsageError
 from service.api.state import Shared
 from service.operations.documents import listed, removed
-from service.operations.labels import LabelWish, chosen, effects, plan, relabelled, words
+from service.operations.labels import LabelWish, Reason, chosen, effects, plan, put_on_hold, relabelled, words
 from service.web.stewards import ActingSteward, shown, steward_page
 from service.web.visiting import Visitor
 
@@ -29,6 +30,15 @@ class Removal(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     ids: Annotated[list[str], Field(min_length=1, max_length=_MOST)]
+
+
+class Holding(BaseModel):
+    """Documents to hold, or no longer to hold, and why."""
+
+    model_config = ConfigDict(extra="forbid")
+    ids: Annotated[list[str], Field(min_length=1, max_length=_MOST)]
+    reason: Reason
+    held: bool
 
 
 class Relabelling(BaseModel):
@@ -76,6 +86,17 @@ async def remove(body: Removal, visitor: ActingSteward, shared: Shared) -> Respo
 
     await anyio.to_thread.run_sync(change)
     return JSONResponse({"next": "/documents"})
+
+
+@router.post("/web/documents/hold")
+async def hold(body: Holding, visitor: ActingSteward, shared: Shared) -> Response:
+    """Puts documents under legal hold, or lifts it, all or none; recorded first."""
+
+    def change() -> None:
+        put_on_hold(shared.installation, visitor.principal, body.ids, body.reason, held=body.held)
+
+    await anyio.to_thread.run_sync(change)
+    return JSONResponse({"next": f"/documents/{quote(body.ids[0])}" if len(body.ids) == 1 else "/documents"})
 
 
 @router.get("/documents/relabel")

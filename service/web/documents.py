@@ -136,6 +136,7 @@ def _document_page(shared: State, visitor: Visitor, identifier: DocumentId, at: 
         explains=reads_policies(installation, principal) or _holds(installation, principal, Action.POLICY_READ, found),
         labels=_holds(installation, principal, Action.LABEL, found),
         erases=_holds(installation, principal, Action.ERASE, found),
+        holds=_holds(installation, principal, Action.HOLD, found),
     )
 
 

@@ -104,6 +104,27 @@ def test_what_is_relabelled_and_removed_is_previewed_and_comes_back_with_its_lab
     assert "everyone" in page.locator("#chosen tr", has_text="travel.md").inner_text()
 
 
+def test_a_document_is_held_and_let_go_on_its_page(folder: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page("sten").page
+    page.goto(page.url + "documents")
+    page.get_by_role("link", name="Annual leave", exact=True).click()
+    page.locator(".holding summary").click()
+    reason = page.locator(".holding input[name=reason]")
+    page.get_by_role("button", name="Hold", exact=True).click()
+    # The browser itself asks for a reason first.
+    assert reason.evaluate("field => field.matches(':invalid') && document.activeElement === field")
+    reason.fill("Case 17/2026")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=This document is under legal hold")
+    assert page.get_by_role("link", name="Remove").count() == 0
+    assert "Case 17/2026" in page.locator(".history").text_content()
+    page.locator(".holding summary", has_text="Lift the legal hold").click()
+    page.locator(".holding input[name=reason]").fill("It is settled")
+    page.get_by_role("button", name="Lift", exact=True).click()
+    page.locator(".holding summary", has_text="Put under legal hold").wait_for()
+    assert page.get_by_role("link", name="Remove").count() == 1
+
+
 def test_the_desk_is_used_by_keyboard_and_a_note_is_marked_as_done(folder: Path, open_page: Callable[..., Any]) -> None:
     watched = open_page("sten")
     page = watched.page
@@ -148,6 +169,7 @@ def test_axe_finds_no_violation_on_the_desk(
 
     def check(path: str) -> None:
         page.goto(start + path)
+        page.locator("#main details").evaluate_all("all => all.forEach(one => { one.open = true; })")
         look_at(page, path)
 
     watched.ask(LEAVE).get_by_role("button", name="Something is missing").click()

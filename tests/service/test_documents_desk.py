@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,8 +13,11 @@ from typing import Any
 
 import httpx2
 import pytest
+from starlette.testclient import TestClient
 
+from policies.sessions import csrf_token
 from service.operations.run import run
+from service.web.application import create_site
 
 LABELS = """
 [[rule]]
@@ -94,7 +99,17 @@ def test_for_who_is_no_steward_the_desk_is_not_there(service: Any, browser: Call
         for path in (*PATHS, "/web/documents/progress"):
             response = ana.client.get(path)
             assert (response.status_code, response.text) == (404, absent.text), (person, path)
-        for path in ("runs", "runs/stop", "quarantine", "quarantine/discard", "release", "remove", "relabel", "notes/x"):
+        for path in (
+            "runs",
+            "runs/stop",
+            "quarantine",
+            "quarantine/discard",
+            "release",
+            "remove",
+            "relabel",
+            "hold",
+            "notes/x",
+        ):
             assert ana.client.post(f"/web/documents/{path}", json={}).status_code == 404
     assert 'href="/documents"' in browser("stella").get("/")
     with httpx2.Client(base_url=service.url, trust_env=False, follow_redirects=False) as stranger:
@@ -103,7 +118,7 @@ def test_for_who_is_no_steward_the_desk_is_not_there(service: Any, browser: Call
 
 def test_what_changes_something_needs_the_token_of_the_session(browser: Callable[[str], Any]) -> None:
     stella = browser("stella")
-    for path in ("runs", "quarantine", "remove", "relabel", "notes/x"):
+    for path in ("runs", "quarantine", "remove", "relabel", "hold", "notes/x"):
         for token in ("", browser("ana").csrf):
             response = stella.client.post(f"/web/documents/{path}", json={}, headers={"x-csrf-token": token})
             assert response.status_code == 403, path
@@ -368,6 +383,64 @@ def test_a_preview_tells_who_gains_and_loses_and_the_relabelling_is_recorded(
     back = {"ids": [keys], "clear": True, "reason": "The visitors have gone"}
     assert stella.send("POST", "/web/documents/relabel", back).status_code == 200
     assert (document(service, "keys.md")["kb"], document(service, "keys.md")["label_from"]) == ("desk", "rules")
+
+
+def test_a_hold_is_put_on_a_document_and_lifted_on_its_page_with_a_reason(service: Any, browser: Callable[[str], Any]) -> None:
+    stella = browser("stella")
+    quokka, board = document(service, "quokka.md")["id"], document(service, "board/merger.md")["id"]
+    wanted = {"ids": [quokka], "reason": "Case 17/2026", "held": True}
+
+    def send(**said: Any) -> Any:
+        return stella.send("POST", "/web/documents/hold", {**wanted, **said})
+
+    before = stella.get(f"/documents/{quokka}")
+    assert 'data-post="/web/documents/hold"' in before
+    assert 'name="held" value="true"' in before
+    for reason in ("", "  ", "x" * 1001):
+        assert send(reason=reason).status_code == 400
+    assert send(ids=[quokka, board]).status_code == 404
+    assert not document(service, "quokka.md")["held"]
+    told = send()
+    assert (told.status_code, told.json()) == (200, {"next": f"/documents/{quokka}"})
+    shown = stella.get(told.json()["next"])
+    for there in ("This document is under legal hold", "Case 17/2026", 'name="held" value="false"'):
+        assert there in shown
+    assert f"/documents/remove?id={quokka}" not in shown
+    refused = stella.send("POST", "/web/documents/remove", {"ids": [quokka]})
+    assert (refused.status_code, document(service, "quokka.md")["held"]) == (409, True)
+    # Once more changes nothing, and is no event.
+    assert send(reason="Again").status_code == 200
+    record = events(service, "hold:set")[0]
+    assert record["actor"] == "stella"
+    assert record["payload"] == {"document": quokka, "path": "quokka.md", "reason": "Case 17/2026"}
+    assert send(reason="It is settled", held=False).status_code == 200
+    record = events(service, "hold:lifted")[0]
+    assert (record["actor"], record["payload"]["reason"]) == ("stella", "It is settled")
+    assert f"/documents/remove?id={quokka}" in stella.get(f"/documents/{quokka}")
+
+
+def test_a_steward_whom_policy_gives_no_right_to_hold_finds_no_hold_and_sets_none(
+    workbench: Callable[..., Any], repository: Path, tmp_path: Path
+) -> None:
+    policies = tmp_path / "policies"
+    shutil.copytree(repository / "policies" / "defaults", policies)
+    stewards = (policies / "stewards.cedar").read_text()
+    hold = stewards[stewards.index('@id("stewards-hold")') : stewards.index('@id("stewards-explain")')]
+    (policies / "stewards.cedar").write_text(stewards.replace(hold, ""))
+    bench = workbench(INHOUSE_ACCESS__POLICIES=str(policies))
+    bench.ingest()
+    leave = bench.document("leave.md")["id"]
+    session = bench.installation.sessions.begin_for("sam", datetime.timedelta(hours=1))[1]
+    headers = {"cookie": f"inhouse_session={session}", "x-csrf-token": csrf_token(session)}
+    client = TestClient(create_site(bench.installation), base_url="http://localhost")
+    shown = client.get(f"/documents/{leave}", headers=headers).text
+    assert f"/documents/relabel?id={leave}" in shown
+    assert "/web/documents/hold" not in shown
+    for held in (True, False):
+        said = {"ids": [leave], "reason": "So", "held": held}
+        assert client.post("/web/documents/hold", json=said, headers=headers).status_code == 403
+    assert not bench.document("leave.md")["held"]
+    assert bench.events("hold:set", "hold:lifted") == []
 
 
 def test_a_removal_is_previewed_recorded_and_of_all_or_none(service: Any, browser: Callable[[str], Any]) -> None:
