@@ -8,6 +8,7 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ PATHS = (
     "/documents/remove?id=x",
     "/documents/x",
 )
+OVERRIDE, ALEPH = "\u202e", "\u05d0"
 LEAVE = "How many days of annual leave do staff have?"
 MERGER = "For how much does the board plan to buy Tannhof Optics?"
 
@@ -457,3 +459,61 @@ def test_a_removal_is_previewed_recorded_and_of_all_or_none(service: Any, browse
     assert "quokka.md" not in stella.get("/documents")
     told = events(service, "document:removed")[0]
     assert (told["actor"], told["payload"]["document"]) == ("stella", quokka)
+
+
+class Turned(HTMLParser):
+    """Texts of a page that turn the direction of writing beside others in a line: neither kept apart in `bdi` nor alone in
+    their block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.loose: list[str] = []
+        self.kept = 0
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "link", "input", "br", "img"):
+            self.open.append(dict(attributes).get("class") or tag if tag in ("div", "p") else tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if {OVERRIDE, ALEPH} & set(data):
+            self.kept += "bdi" in self.open
+            if not {"bdi", "title", "h1", "passage", "excerpt"} & set(self.open):
+                self.loose.append(data)
+
+
+def test_a_title_or_path_that_turns_the_direction_of_writing_turns_nothing_beside_it(workbench: Callable[..., Any]) -> None:
+    bench = workbench()
+    name = f"{ALEPH}-lodge.md"
+    (bench.folder / name).write_text(f"# Keys {OVERRIDE} of the lodge\n\nThe keys are there.", encoding="utf-8")
+    bench.ingest()
+    other = bench.folder.parent / f"other{ALEPH}"
+    other.mkdir()
+    (other / "labels.toml").write_text(LABELS, encoding="utf-8")
+    (other / f"plan{OVERRIDE}.pdf").write_text("no PDF", encoding="utf-8")
+    (other / f"gate{ALEPH}.txt").write_text("The gate is closed.", encoding="utf-8")
+    bench("ingest", folder=str(other))
+    document = bench.document(name)["id"]
+    bench("documents.relabel", ids=[document], purpose="", owner="porter", reason=f"So {OVERRIDE} be it", as_person="sam")
+    gate = next(one["id"] for one in bench("quarantine.list")["quarantine"] if one["path"].startswith("gate"))
+    pages = {
+        "/documents": 2,
+        "/documents?search=keys": 4,
+        f"/documents/{document}": 2,
+        "/documents/runs": 4,
+        "/documents/quarantine": 4,
+        f"/documents/release?entry={gate}": 2,
+        f"/documents/relabel?id={document}": 1,
+        f"/documents/remove?id={document}": 1,
+    }
+    with TestClient(create_site(bench.installation), base_url="http://localhost") as client:
+        code = bench("people.link", id="sam")["url"].partition("#")[2]
+        assert client.post("/web/sign-in", json={"credential": code}).status_code == 200
+        for path, least in pages.items():
+            read = Turned()
+            read.feed(client.get(path).text)
+            assert read.loose == [], path
+            assert read.kept >= least, path
