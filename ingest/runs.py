@@ -111,6 +111,12 @@ class RunStore:
             raise no_run(identifier)
         return RunReport.from_json(json.loads(row.report))
 
+    def sources(self) -> dict[str, str]:
+        """The source of each run by the run's id."""
+        query = sa.select(_RUN.c.id, sa.func.json_extract(_RUN.c.report, "$.source").label("source"))
+        with reading(self._engine) as connection:
+            return {row.id: row.source for row in connection.execute(query)}
+
     def stop(self, identifier: str) -> None:
         """Asks a run of this process to end after what it has at hand; what it committed stays. Raises NotFoundError for a
         run that there never was, UsageError for one that is not on."""

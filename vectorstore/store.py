@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -222,12 +222,12 @@ class Store:
         limit: int = 100,
     ) -> list[Document]:
         """Permitted documents in the order of their ids, those behind `after`."""
-        return self.catalog.documents(_ids(scope), kb=kb, prefix=prefix, after=after, limit=limit)
+        return self.catalog.documents(self.class_numbers(scope, None), kb=kb, prefix=prefix, after=after, limit=limit)
 
     def browse(self, scope: AccessScope, *, named: str = "", offset: int = 0, limit: int = 100) -> tuple[list[Document], int]:
         """Permitted documents by source and path, those behind the first `offset`, and how many there are in all; with
         `named`, those whose title or path holds it."""
-        return self.catalog.browse(scope.classes, named=named, offset=offset, limit=limit)
+        return self.catalog.browse(self.class_numbers(scope, None), named=named, offset=offset, limit=limit)
 
     def classes_of(self, source: str) -> list[AccessClass]:
         """The access classes that the index has of a source."""
@@ -235,10 +235,16 @@ class Store:
 
     def document(self, scope: Scope, document: DocumentId) -> Document:
         """One document; raises the same NotFoundError for an absent and for a forbidden one."""
-        found = self.catalog.documents(_ids(scope), ids=[document])
-        if not found:
+        found = self.catalog.document(document, _ids(scope))
+        if found is None:
             raise _absent(document)
-        return found[0]
+        return found
+
+    def permits(self, scope: Scope, documents: Iterable[str]) -> bool:
+        """Whether all of the documents are there and permitted."""
+        classes, wanted = _ids(scope), frozenset(documents)
+        found = self.catalog.classes_by_document(wanted)
+        return found.keys() == wanted and (classes is None or classes.issuperset(found.values()))
 
     def document_text(self, scope: Scope, document: DocumentId) -> tuple[str, tuple[Page, ...]]:
         """The parsed text of a document and its pages; raises NotFoundError as `document` does."""

@@ -22,10 +22,11 @@ from service.web.stewards import ActingSteward, shown, steward_page
 from service.web.turns import named, standing
 from service.web.visiting import Visitor
 from service.wiring import Installation
-from vectorstore.types import DocumentId
 
 router = APIRouter(tags=["pages"], include_in_schema=False)
 _MOST = 200
+_NOTHING = Feedback("", "", "", None, "wrong", "", "", False, documents=("",))
+"""A note of an answer that rests on a document which nobody knows of."""
 
 
 class Settled(BaseModel):
@@ -71,7 +72,12 @@ async def settle(note: str, body: Settled, visitor: ActingSteward, shared: Share
     def change() -> None:
         installation, principal = shared.installation, visitor.principal
         store = installation.conversations
-        if not _concerned(installation, principal)(store.note(note)):
+        try:
+            found = store.note(note)
+        except NotFoundError:
+            # Looked at like one that is there, which its time would else tell from one that is nowhere.
+            found = _NOTHING
+        if not _concerned(installation, principal)(found):
             raise NotFoundError(f"there is no note {note!r}", hint="The list shows those that are there.")
         installation.audit.append(EventTag.FEEDBACK_DONE, principal.id, {"feedback": note, "done": body.done})
         store.settle(note, done=body.done)
@@ -83,7 +89,7 @@ async def settle(note: str, body: Settled, visitor: ActingSteward, shared: Share
 def _concerned(installation: Installation, principal: Principal) -> Callable[[Feedback], bool]:
     known = listed(installation, principal)
     kbs = {None, *(one.kb for one in installation.store.access_classes() if one.id in known.classes)}
-    return lambda note: note.kb in kbs and _knows(installation, known, note)
+    return lambda note: _knows(installation, known, note) and note.kb in kbs
 
 
 def _knows(installation: Installation, known: AccessScope, note: Feedback) -> bool:
@@ -94,12 +100,7 @@ def _knows(installation: Installation, known: AccessScope, note: Feedback) -> bo
         if turn is None:
             return False
         documents = named(turn)
-    try:
-        for one in documents:
-            installation.store.document(known, DocumentId(one))
-    except NotFoundError:
-        return False
-    return True
+    return installation.store.permits(known, documents)
 
 
 def _told(installation: Installation, principal: Principal, note: Feedback) -> Note:

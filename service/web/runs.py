@@ -23,7 +23,15 @@ from policies.identity import Principal
 from service.api.state import Shared, State
 from service.operations.ingest import IngestFolder, ingested, tends
 from service.operations.labels import Reason
-from service.operations.quarantine import ReleaseQuarantine, discarded, meaning, released, releasing, retried
+from service.operations.quarantine import (
+    ReleaseQuarantine,
+    discarded,
+    meaning,
+    released,
+    releasing,
+    retried,
+    tended_entries,
+)
 from service.operations.runs import stopped
 from service.web.background import Background
 from service.web.stewards import ActingSteward, Steward, shown, steward_page
@@ -105,10 +113,12 @@ def _reports(installation: Installation, principal: Principal) -> list[RunReport
 
 def _source_of(installation: Installation, principal: Principal, run: str) -> str:
     """The source of a run; raises NotFoundError for one that is not there, and for one whose source is not the steward's."""
-    found = installation.runs.run(run)
-    if not tends(installation, principal, found.source):
+    sources = installation.runs.sources()
+    # NOTE: Every source is looked at, whichever run was named: the time would else tell that there is one.
+    tended = {one for one in sorted(set(sources.values())) if tends(installation, principal, one)}
+    if sources.get(run) not in tended:
         raise no_run(run)
-    return found.source
+    return sources[run]
 
 
 @router.get("/web/documents/progress")
@@ -164,7 +174,7 @@ async def quarantine(request: Request, shared: Shared) -> Response:
     """What could not be indexed of the steward's sources, and why."""
 
     def make(visitor: Visitor) -> Response:
-        entries = _entries(shared.installation, visitor.principal)
+        entries = tended_entries(shared.installation, visitor.principal)
         return shown(
             "quarantine.html",
             "quarantine",
@@ -185,7 +195,7 @@ async def retry(body: Retry, visitor: ActingSteward, request: Request, shared: S
     def chosen() -> list[QuarantineEntry]:
         if body.entry is not None:
             return [_tended_entry(installation, principal, body.entry)]
-        return _entries(installation, principal)
+        return tended_entries(installation, principal)
 
     entries = await anyio.to_thread.run_sync(chosen)
 
@@ -235,7 +245,7 @@ async def discard(body: Retry, visitor: ActingSteward, shared: Shared) -> Respon
 
 
 def _tended_entry(installation: Installation, principal: Principal, identifier: str) -> QuarantineEntry:
-    found = next((one for one in _entries(installation, principal) if one.id == identifier), None)
+    found = next((one for one in tended_entries(installation, principal) if one.id == identifier), None)
     if found is None:
         raise NotFoundError(f"there is nothing in quarantine under {identifier!r}", hint="Load the page again.")
     return found
@@ -243,14 +253,6 @@ def _tended_entry(installation: Installation, principal: Principal, identifier: 
 
 def _described(entry: QuarantineEntry) -> Entry:
     return Entry(entry, meaning(entry.reason), entry.reason == UNLABELLED, is_upload(entry.source), releasing(entry.reason))
-
-
-def _entries(installation: Installation, principal: Principal) -> list[QuarantineEntry]:
-    @cache
-    def tended(source: str) -> bool:
-        return tends(installation, principal, source)
-
-    return [one for one in installation.runs.quarantine() if tended(one.source)]
 
 
 def _busy(request: Request, shared: State) -> bool:

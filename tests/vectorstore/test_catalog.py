@@ -54,14 +54,25 @@ def touch_one(catalog: Catalog) -> object:
     [
         lambda catalog: catalog.passages([PassageId(number) for number in range(1, 51)], None),
         lambda catalog: list(catalog.documents_at("folder", [f"{number}.txt" for number in range(50)])),
-        lambda catalog: catalog.documents(None, ids=[f"doc-{number}" for number in range(50)]) or True,
+        lambda catalog: catalog.classes_by_document([f"doc-{number}" for number in range(50)]) == {},
+        lambda catalog: catalog.document(DocumentId("doc-1"), None) is None,
         lambda catalog: catalog.classes(),
         lambda catalog: catalog.passages_of(DocumentId("doc-1")) or True,
         flip_one,
         retire_one,
         touch_one,
     ],
-    ids=["passages", "documents at paths", "documents by id", "classes", "passages of a document", "flip", "retire", "touch"],
+    ids=[
+        "passages",
+        "documents at paths",
+        "classes by document",
+        "document",
+        "classes",
+        "passages of a document",
+        "flip",
+        "retire",
+        "touch",
+    ],
 )
 def test_nothing_walks_through_all_live_versions(catalog: Catalog, read: Callable[[Catalog], object]) -> None:
     """A read by key that goes by the index of the state costs what the whole catalog holds."""

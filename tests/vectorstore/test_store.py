@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from policies.access.scope import AccessScope, UnsafeEverything
 from policies.errors import DataDirectoryError, IndexMismatch, NotFoundError
@@ -16,7 +18,7 @@ from policies.labels import AccessClass, Label
 from vectorstore.embedders.hashing import HashingEmbedder
 from vectorstore.search import Search
 from vectorstore.store import Store
-from vectorstore.types import DocumentDraft, IndexFingerprint, PassageDraft, Vectors
+from vectorstore.types import DocumentDraft, DocumentId, IndexFingerprint, PassageDraft, Vectors
 
 EMBEDDER = HashingEmbedder()
 EVERYTHING = UnsafeEverything("the test compares with all that is there")
@@ -250,3 +252,63 @@ def test_vectors_that_do_not_fit_their_passages_change_nothing(store: Store) -> 
         store.commit([(made, np.asarray(vectors[:1]))])
     assert texts(store) == {}
     assert_whole(store)
+
+
+def steps_of(looked_up: Callable[[], object]) -> int:
+    """How many steps SQLite takes for what is looked up."""
+    count = 0
+
+    def step() -> int:
+        nonlocal count
+        count += 1
+        return 0
+
+    def begin(connection: Any, *rest: Any) -> None:
+        connection.connection.driver_connection.set_progress_handler(step, 1)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", begin)
+    try:
+        looked_up()
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", begin)
+    return count
+
+
+def test_a_forbidden_document_costs_no_more_than_an_absent_one_however_much_one_may_read(store: Store) -> None:
+    forbidden, permitted = store.commit([draft("merger.txt", "merger", BOARD), draft("leave.txt", "leave")])
+    scope = AccessScope("ana", frozenset({STAFF.id, *(f"class-{number}" for number in range(5000))}), "test")  # type: ignore[arg-type]
+
+    def refused(identifier: str) -> None:
+        with pytest.raises(NotFoundError):
+            store.document(scope, DocumentId(identifier))
+
+    assert store.document(scope, permitted.id) == permitted
+    assert 0 < steps_of(lambda: refused("nowhere")) <= steps_of(lambda: refused(forbidden.id))
+    # Finding three rows and their columns; the permitted classes would be thousands of steps.
+    assert steps_of(lambda: refused(forbidden.id)) - steps_of(lambda: refused("nowhere")) < 100
+
+
+def test_what_is_asked_of_lists_takes_forbidden_documents_no_longer_where_they_are_what_is_asked_for(store: Store) -> None:
+    store.commit([draft(f"board/{number}.txt", "merger", BOARD) for number in range(50)])
+    store.commit([draft(f"staff/{number}.txt", "leave") for number in range(50)])
+    scope = AccessScope("ana", frozenset({STAFF.id}), "test")
+    lists: list[tuple[Callable[[str], object], str, str, str]] = [
+        (lambda name: store.documents(scope, kb=name), STAFF.kb, BOARD.kb, "nowhere"),
+        (lambda name: store.documents(scope, prefix=name), "staff/", "board/", "blank/"),
+        (lambda name: store.browse(scope, named=name), "staff", "board", "blank"),
+    ]
+    for ask, permitted, forbidden, nowhere in lists:
+        assert steps_of(lambda: ask(permitted)) > steps_of(lambda: ask(nowhere))  # noqa: B023 -- called at once
+        assert steps_of(lambda: ask(forbidden)) == steps_of(lambda: ask(nowhere))  # noqa: B023 -- called at once
+
+
+def test_what_rests_on_several_documents_is_permitted_where_each_of_them_is(store: Store) -> None:
+    made = store.commit([draft("a.txt", "one"), draft("b.txt", "two"), draft("merger.txt", "merger", BOARD)])
+    first, second, forbidden = (one.id for one in made)
+    staff = AccessScope("ana", frozenset({STAFF.id}), "test")
+    assert store.permits(staff, [])
+    assert store.permits(staff, [first, second, first])
+    assert not store.permits(staff, [first, forbidden])
+    assert not store.permits(staff, [first, "nowhere"])
+    assert store.permits(EVERYTHING, [first, forbidden])
+    assert not store.permits(EVERYTHING, ["nowhere"])
