@@ -129,6 +129,25 @@ def test_nothing_that_is_being_read_moves_while_an_answer_comes(
     watched.until("window.shifts.length > 0")
 
 
+def test_who_signs_out_elsewhere_while_an_answer_comes_is_led_to_the_sign_in(
+    slow_model: tuple[str, Any], open_page: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page("dora").page
+    other = page.context.new_page()
+    other.goto(page.url)
+    sentence = "The board **plans** to buy Tannhof Optics for 48 million euros in June [1].\n\n"
+    monkeypatch.setattr(slow_model[1], "text", [sentence] * 200)
+    monkeypatch.setattr(slow_model[1], "pause", 0.25)
+    page.select_option("#kb", "board")
+    page.fill("#question", "When does the board buy Tannhof Optics, and for how much?")
+    page.press("#question", "Enter")
+    page.wait_for_selector(".coming")
+    other.get_by_role("button", name="Sign out").click()
+    other.wait_for_url("**/sign-in")
+    page.wait_for_url("**/sign-in")
+    assert "48 million" not in page.content()
+
+
 def test_a_conversation_is_renamed_exported_found_and_deleted(open_page: Callable[..., Any]) -> None:
     watched = open_page()
     page = watched.page
