@@ -235,7 +235,7 @@ turns.addEventListener("click", (event) => {
   if (link) {
     event.preventDefault();
     const cited = link.dataset.citation;
-    openSource(cited === undefined ? link : $(`.source[data-citation="${cited}"]`, link.closest(".turn")));
+    openSource(cited === undefined ? link : $(`.source[data-citation="${cited}"]`, link.closest(".turn")), link);
     return;
   }
   const button = event.target.closest("button");

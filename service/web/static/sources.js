@@ -4,8 +4,8 @@ import { $, all, call, elements, texts } from "./page.js";
 const panel = $("#source");
 let opener = null;
 
-/** Opens the source of a link under an answer. */
-export async function openSource(link) {
+/** Opens the source of a link under an answer; `pressed` is what was pressed for it: the link, or a number in the text. */
+export async function openSource(link, pressed = link) {
   const { document: id, version, start, end } = link.dataset;
   const query = new URLSearchParams({ version, start, end });
   let content;
@@ -23,8 +23,8 @@ export async function openSource(link) {
     content.append(told, close);
   }
   closed();
-  opener = link;
-  link.setAttribute("aria-expanded", "true");
+  opener = pressed;
+  pressed.setAttribute("aria-expanded", "true");
   panel.replaceChildren(content);
   panel.hidden = false;
   $("#close-source").addEventListener("click", closeSource);
@@ -50,6 +50,6 @@ export function closeSource() {
 }
 
 function closed() {
-  for (const one of all('[aria-expanded="true"][data-document]')) one.removeAttribute("aria-expanded");
+  for (const one of all('.source[aria-expanded="true"], .cite[aria-expanded="true"]')) one.removeAttribute("aria-expanded");
   opener = null;
 }
