@@ -263,6 +263,10 @@ def test_axe_finds_no_violation_and_nothing_hangs_over_the_edge(
 ) -> None:
     watched = open_page("dora")
     page = watched.page
+    page.set_viewport_size({"width": 320, "height": 480})
+    page.reload()
+    watched.until("document.activeElement.id === 'question'")
+    assert page.evaluate("document.querySelector('#main').scrollTop") == 0
     look_at(page, "empty")
     turn = watched.ask(INSURER)
     watched.ask("What is the capital of Mongolia?")
