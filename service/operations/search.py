@@ -63,7 +63,7 @@ def search(installation: Installation, request: SearchRequest, emit: Emit, stop:
     for line in request.batch:
         if stop.is_set():
             break
-        hits = found(installation, principal, line.text, request.kb, request.limit)
+        hits = found(installation, installation.current(principal), line.text, request.kb, request.limit)
         emit({"line": {"version": FORM, "id": line.id, "hits": hits}})
     return {"version": FORM, "lines": len(request.batch)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import partial
@@ -173,13 +173,12 @@ def _last_check(installation: Installation, reading: Record) -> Row | None:
 
 @router.get("/audit/export")
 async def export(request: Request, shared: Shared) -> Response:
-    """Every record that the filters let through, newest first, as a file. Recorded before its first line leaves. Raises
-    AccessDenied for an auditor whom policy lets read the log and not export it."""
+    """Every record that the filters let through, newest first, as a file. Recorded before its first line leaves, and broken off
+    where the right to it ends meanwhile. Raises AccessDenied for an auditor whom policy lets read the log and not export it."""
 
     def make(visitor: Visitor) -> Response:
         installation = shared.installation
-        if isinstance(installation.policies.decide(visitor.principal, Action.AUDIT_EXPORT, None), Deny):
-            raise AccessDenied("you may not export the audit log", hint="The default policies let auditors.")
+        _require_export(installation, visitor.principal)
         asked, form = Asked.of(request.query_params), request.query_params.get("form", "")
         if form not in audit_export.FORMS:
             raise UsageError("there is no such form of export", hint=f"One of: {', '.join(audit_export.FORMS)}.")
@@ -188,9 +187,23 @@ async def export(request: Request, shared: Shared) -> Response:
         found = every(installation.directory / "audit", asked.wanted(), before=reading.sequence)
         kind, pieces = audit_export.exported(found, form)
         headers = {"content-disposition": f'attachment; filename="audit-{reading.sequence}.{form}"'}
-        return StreamingResponse(pieces, media_type=kind, headers=headers)
+        allowed = _while_allowed(installation, visitor.principal, pieces)
+        return StreamingResponse(allowed, media_type=kind, headers=headers)
 
     return await _page(request, make)
+
+
+def _require_export(installation: Installation, principal: Principal) -> None:
+    if isinstance(installation.policies.decide(principal, Action.AUDIT_EXPORT, None), Deny):
+        raise AccessDenied("you may not export the audit log", hint="The default policies let auditors.")
+
+
+def _while_allowed(installation: Installation, principal: Principal, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The pieces, each once it has been looked whether the principal may still have it. Raises AccessDenied where not: a file
+    that ended in order would be taken for the whole."""
+    for piece in pieces:
+        _require_export(installation, installation.current(principal))
+        yield piece
 
 
 @router.post("/audit/verify")

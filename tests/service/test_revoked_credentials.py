@@ -7,6 +7,7 @@ import base64
 import datetime
 import json
 import re
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,12 +18,14 @@ import anyio.to_thread
 import pytest
 from starlette.testclient import TestClient
 
+from policies.audit.pages import Wanted, every
 from policies.errors import AuthenticationRequired
 from policies.identity import LOCAL_OWNER_ID, Principal
 from service.answer.types import Done
 from service.auth.carriers import API, COMMAND_LINE, DOCS, PAGES, Carried
 from service.auth.proxy import ProxySaid
 from service.operations.documents import view
+from service.operations.run import run_in
 from service.runtimes.interface import AnswerRequest, End, Piece, Text
 from service.runtimes.scripted import ScriptedRuntime
 from service.web.application import create_site
@@ -72,10 +75,10 @@ def bench(workbench: Callable[..., Any], provider_double: ModuleType, tmp_path: 
 class Came:
     """Somebody new who may read all there is, and all that they can come with."""
 
-    def __init__(self, bench: Any, person: str) -> None:
+    def __init__(self, bench: Any, person: str, role: str = "user") -> None:
         self.bench, self.person = bench, person
         house = bench.installation
-        bench("people.add", id=person, name=person, clearance="confidential", groups=["directors"], roles=["user"])
+        bench("people.add", id=person, name=person, clearance="confidential", groups=["directors"], roles=[role])
         self.key, self.secret = house.keys.create(person, datetime.datetime.now(datetime.UTC) + HOUR)
         self.session, self.cookie = house.sessions.begin_for(person, 24 * HOUR)
         self.by_key, self.cookie_by_key = house.sessions.begin(self.secret, 24 * HOUR)
@@ -195,6 +198,23 @@ def test_a_view_looks_at_the_key_once_more_before_its_text_leaves(bench: Any, mo
         view(bench.installation, principal, merger, text=True)
 
 
+@pytest.mark.parametrize(("operation", "found"), [("search", "hits"), ("ask", "answer")])
+def test_a_batch_goes_on_for_nobody_who_is_disabled_meanwhile(bench: Any, operation: str, found: str) -> None:
+    came = Came(bench, "mia")
+    told: list[Mapping[str, Any]] = []
+
+    def emit(event: Mapping[str, Any]) -> None:
+        told.append(event["line"])
+        if len(told) == 2:
+            came.disabled()
+
+    batch = [{"id": str(number), "text": QUESTION} for number in range(4)]
+    with pytest.raises(AuthenticationRequired):
+        run_in(bench.installation, operation, {"batch": batch, "as_person": "mia"}, emit, threading.Event())
+    assert [line["id"] for line in told] == ["0", "1"]
+    assert all("48 million" in json.dumps(line[found]) for line in told)
+
+
 @pytest.fixture
 def client(bench: Any) -> Iterator[TestClient]:
     """The site over it, whose cookies each request says itself."""
@@ -234,6 +254,28 @@ def test_the_chat_page_is_sent_to_the_sign_in_and_shows_no_turn(bench: Any, clie
     # The question is kept for whoever signs in again, with nothing of the answer.
     kept = bench.installation.conversations.turns("mia", whole[0][1]["conversation"])[0]
     assert (kept.outcome, kept.answer["answer"]) == ("failed", "")
+
+
+@pytest.mark.parametrize("end", [Came.disabled, Came.signed_out, lambda came: came.past(24 * 60 + 1), None])
+def test_an_export_of_the_log_breaks_off_once_its_auditor_is_no_longer_let_in(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, end: Callable[[Came], None] | None
+) -> None:
+    came = Came(bench, "mia", "auditor")
+    monkeypatch.setattr("service.web.audit_export._PIECE", 1)
+
+    def ending(*wanted: Any, **more: Any) -> Iterator[Any]:
+        for number, record in enumerate(every(*wanted, **more)):
+            if number == 3 and end is not None:
+                end(came)
+            yield record
+
+    monkeypatch.setattr("service.web.audit.every", ending)
+    client = TestClient(create_site(bench.installation), base_url="http://localhost", raise_server_exceptions=False)
+    told = client.get("/audit/export?form=jsonl", headers={"cookie": f"inhouse_session={came.cookie}"})
+    assert told.status_code == 200
+    whole = sum(1 for _ in every(bench.installation.directory / "audit", Wanted(), before=10**9))
+    assert whole > 6
+    assert len(told.text.splitlines()) == (3 if end else whole - 1)
 
 
 def test_who_acts_as_the_owner_is_never_past(bench: Any) -> None:
