@@ -23,8 +23,8 @@ FROM ${BASE_IMAGE}
 RUN command -v tesseract >/dev/null \
     || { apt-get update && apt-get install --yes --no-install-recommends tesseract-ocr tesseract-ocr-eng \
     && rm -rf /var/lib/apt/lists/*; }
-# Named volumes take their owner from these folders. A number, because a container host knows no names of the image.
-RUN install -d -m 0700 -o 10001 -g 10001 /data /models
+# The volume takes its owner from this folder. A number, because a container host knows no names of the image.
+RUN install -d -m 0700 -o 10001 -g 10001 /data
 COPY --from=packages /opt/inhouse /opt/inhouse
 COPY --chmod=0755 deploy/start /usr/local/bin/start-inhouse
 ENV PATH=/opt/inhouse/bin:$PATH HOME=/data INHOUSE_DATA_DIR=/data

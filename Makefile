@@ -10,7 +10,7 @@ demo: install
 test: install
 	$(RUN)/python -m pytest -n 2 --dist loadfile $(TESTS)
 
-# Needs root, podman, buildah, mmdebstrap, iproute2 and podman-compose; says what is missing, and is no error then.
+# Needs root, podman, buildah, crun, netavark, aardvark-dns, iptables, mmdebstrap and iproute2; says what is missing, and skips.
 containers: install
 	$(RUN)/python -m pytest -m containers tests/containers
 

@@ -38,7 +38,7 @@ class Behaviour:
 
 
 @contextmanager
-def ollama_server(llama: Any, behaviour: Behaviour) -> Iterator[str]:
+def ollama_server(llama: Any, behaviour: Behaviour, address: tuple[str, int] = ("127.0.0.1", 0)) -> Iterator[str]:
     """The URL of a running server; `llama` is an xllamacpp server or None where `behaviour.text` is what it says."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -54,7 +54,7 @@ def ollama_server(llama: Any, behaviour: Behaviour) -> Iterator[str]:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             handle(self, behaviour, llama, body)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(address, Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
