@@ -99,6 +99,28 @@ def test_a_model_is_chosen_and_the_page_says_what_is_running(
     assert re.search(r"extractive\s.*\d passages read, none left out", facts, re.DOTALL), facts
 
 
+ENDS_LEFT = """selector => {
+  const shown = document.querySelector(selector);
+  shown.textContent = "שלום לכולם (gate B)?";
+  const left = (place) => {
+    const range = document.createRange();
+    range.setStart(shown.firstChild, place);
+    range.setEnd(shown.firstChild, place + 1);
+    return range.getBoundingClientRect().left;
+  };
+  return left(shown.firstChild.length - 1) < left(0);
+}"""
+
+
+def test_what_is_written_from_the_right_begins_there(open_page: Callable[..., Any]) -> None:
+    watched = open_page()
+    watched.ask(LEAVE)
+    for selector in ("#title", "#conversations a", ".question", ".answer .text p"):
+        assert watched.page.evaluate(ENDS_LEFT, selector), selector
+    # A line that has no direction of its own goes as the page does.
+    assert not watched.page.evaluate(ENDS_LEFT, "#running-place")
+
+
 SHIFTS = """
 window.shifts = [];
 new PerformanceObserver((list) => {

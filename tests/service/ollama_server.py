@@ -111,6 +111,7 @@ def chat(handler: BaseHTTPRequestHandler, behaviour: Behaviour, llama: Any, body
     handler.end_headers()
     handler.close_connection = True
     count = [0]
+    left = threading.Event()
 
     def line(value: dict[str, Any]) -> None:
         if behaviour.remote_in_stream:
@@ -132,12 +133,14 @@ def chat(handler: BaseHTTPRequestHandler, behaviour: Behaviour, llama: Any, body
         try:
             line({"message": {"role": "assistant", "content": text}, "done": False})
         except OSError:
+            left.set()
             behaviour.cancelled.set()
             return True
         return False
 
     reason, tokens = generate(behaviour, llama, body, piece)
-    if behaviour.cancelled.is_set():
+    # Of this request alone: another that was cancelled may still be ending.
+    if left.is_set():
         return
     if count[0] == behaviour.error_after:
         line({"error": "an error was encountered while running the model"})
