@@ -13,6 +13,8 @@ from typing import Any
 from ingest.parsing.archives import look_into
 from ingest.parsing.encodings import decoded, markup_as_utf8
 from ingest.parsing.office import open_slides, open_text, powerpoint
+from ingest.parsing.pdfium_door import characters
+from ingest.parsing.reading_order import as_read, headed, loses_letters, mostly_right_to_left
 from ingest.parsing.types import ParsedDocument, ParseFailure, ParseReason
 from vectorstore.types import Page
 
@@ -172,6 +174,8 @@ def _document(result: Any, content: bytes, name: str, suffix: str, tessdata: str
     metadata = dict(result.metadata or {})
     said = result.content or ""
     parts = _slides_besides(said, content, suffix) or _pages(result, metadata)
+    if metadata.get("format_type") == "pdf":
+        parts = _as_read(parts, content)
     text, pages = _joined(parts) if parts else (_clean(_without_front_matter(said, suffix)), ())
     if suffix == ".odt" and _letters(told := _open_text(content) or "") * _ENOUGH > _letters(text):
         text, pages = told, ()
@@ -224,6 +228,17 @@ def _pages(result: Any, metadata: dict[str, Any]) -> list[tuple[int, str]]:
     # Pages that lost part of the content, or were never told apart, are worse than none; but one page holds it all.
     single = metadata.get("format_type") == "pdf" and metadata.get("page_count") == 1
     return [(1, content)] if single and content.strip() else []
+
+
+def _as_read(parts: list[tuple[int, str]], content: bytes) -> list[tuple[int, str]]:
+    """A PDF's pages, those that are written from right to left in the order in which they are read: the parser tells words as
+    they are seen, from left to right, and takes their lines for tables. A page that would lose letters by it stays as it is."""
+    turned = [number for number, text in parts if mostly_right_to_left(text)]
+    read = {number: as_read(placed) for number, placed in characters(content, turned).items()} if turned else {}
+    return [
+        (number, headed(read[number], text) if number in read and not loses_letters(read[number], text) else text)
+        for number, text in parts
+    ]
 
 
 def _slides_besides(said: str, content: bytes, suffix: str) -> list[tuple[int, str]]:

@@ -1,12 +1,14 @@
-"""The only door to pdfium: one page of a PDF becomes a picture in which the words of a quote are marked."""
+"""The only door to pdfium: a page of a PDF as a picture with the words of a quote marked, and where its characters stand."""
 
 from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from ingest.parsing.marking import Box, find, lines
+from ingest.parsing.reading_order import Placed
 from ingest.parsing.types import (
     PICTURE_HEIGHT,
     PICTURE_WIDTH,
@@ -23,6 +25,10 @@ _YELLOW = (255, 232, 80)
 _ROUNDING = 1 - 1e-6
 """Sizes are rounded up: what is a whole number but for the last digit must not become the next one."""
 
+_LEVEL = 0.05
+"""An angle in radians at which a line is level."""
+
+_UNKNOWN = "\ufffd"
 _MOST_CHARACTERS = 200_000
 """Of a page's text that are looked through: a dense page has some ten thousand."""
 
@@ -45,6 +51,42 @@ def draw(content: bytes, page: int, quote: str, before: int) -> PictureOutcome:
             return _drawn(document[page - 1], quote, before)
         except pypdfium2.PdfiumError as error:
             return ParseFailure(ParseReason.DAMAGED, f"page {page}: {error}")
+
+
+def characters(content: bytes, pages: Iterable[int]) -> dict[int, list[Placed]]:
+    """The characters of those pages with their places, in the order in which pdfium tells them and with its ends of lines. A
+    page is left out that cannot be read, that is too dense, or that has text at an angle."""
+    import pypdfium2
+
+    told: dict[int, list[Placed]] = {}
+    try:
+        with pypdfium2.PdfDocument(content) as document:
+            for number in pages:
+                placed = _characters(document[number - 1])
+                if placed:
+                    told[number] = placed
+    except (pypdfium2.PdfiumError, IndexError):
+        return told
+    return told
+
+
+def _characters(page: Any) -> list[Placed]:
+    from pypdfium2 import raw
+
+    text = page.get_textpage()
+    count = text.count_chars()
+    if count > _MOST_CHARACTERS:
+        return []
+    placed = []
+    for place in range(count):
+        character = _character(raw.FPDFText_GetUnicode(text, place))
+        # Negative where it has none.
+        angle = raw.FPDFText_GetCharAngle(text, place)
+        if _LEVEL < angle < math.tau - _LEVEL:
+            return []
+        if character.isspace() or (character.isprintable() and character != _UNKNOWN):
+            placed.append(Placed(character, *text.get_charbox(place, loose=True)))
+    return placed
 
 
 def _not_opened(error: Any) -> ParseFailure:
@@ -96,7 +138,7 @@ def _marks(page: Any, bitmap: Any, quote: str, before: int) -> tuple[list[Box], 
 
 
 def _character(code: int) -> str:
-    return chr(code) if 0 < code <= 0x10FFFF else "\ufffd"
+    return chr(code) if 0 < code <= 0x10FFFF else _UNKNOWN
 
 
 def _box(text: Any, place: int, position: Any, bitmap: Any) -> Box | None:

@@ -264,7 +264,7 @@ SEEN = ".\u05d4\u05e0\u05e9 \u05dc\u05db\u05d1 \u05dd\u05d9\u05de\u05d9 30 \u05e
 """Five words of Hebrew and a number as they stand from left to right: there are thirty days in each year."""
 
 READ = ".\u05e9\u05e0\u05d4 \u05d1\u05db\u05dc \u05d9\u05de\u05d9\u05dd 30 \u05d9\u05e9"
-"""As a parser tells them: each word as it is read, the words as they stand."""
+"""As a parser may tell them: each word as it is read, the words as they stand."""
 
 
 @pytest.mark.parametrize(
@@ -292,21 +292,19 @@ def test_of_quotes_from_right_to_left_that_stand_more_than_once_the_one_that_is_
     assert [find(READ, page, before).ranges[0][0] // len(line) for before in range(3)] == [0, 1, 2]
 
 
-def test_a_quote_from_right_to_left_is_marked_on_the_page_that_it_was_parsed_from(
-    pictures: PagePictures, plant: Any, tmp_path: Path
-) -> None:
-    """A page as programs without a notion of direction write it: glyphs from left to right, as they are seen."""
+def hebrew(path: Path, matrix: str = "1 0 0 1") -> Path:
+    """A PDF as programs without a notion of direction write it: glyphs from left to right, as they are seen."""
     letters = {chr(0x5D0 + number): chr(ord("a") + number) for number in range(26)}
     mapped = "".join(f"<{ord(code):02x}> <{ord(letter):04x}>\n" for letter, code in letters.items())
     above = SEEN.replace("30", "17").replace("\u05dc\u05db\u05d1", "\u05d0\u05d1\u05d2")
     drawn = ["".join(letters.get(one, one) for one in line) for line in (above, SEEN)]
-    content = "".join(f"BT /F 24 Tf 200 {700 - 100 * place} Td ({line}) Tj ET\n" for place, line in enumerate(drawn))
-    path = tmp_path / "hebrew.pdf"
+    content = "".join(f"BT /F 24 Tf {matrix} 200 {700 - 100 * place} Tm ({line}) Tj ET\n" for place, line in enumerate(drawn))
+    page = "/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>"
     path.write_bytes(
         by_hand(
             "<</Type/Catalog/Pages 2 0 R>>",
             "<</Type/Pages/Count 1/Kids[3 0 R]>>",
-            "<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>",
+            f"<</Type/Page{page}>>",
             "",
             "<</Type/Font/Subtype/Type1/BaseFont/Helvetica/ToUnicode 6 0 R>>",
             "",
@@ -319,6 +317,27 @@ def test_a_quote_from_right_to_left_is_marked_on_the_page_that_it_was_parsed_fro
             },
         )
     )
+    return path
+
+
+def test_a_page_that_is_written_from_right_to_left_is_parsed_as_it_is_read_and_a_turned_one_as_it_is_told(
+    plant: Any, tmp_path: Path
+) -> None:
+    read = " ".join(reversed(READ.removeprefix(".").split())) + "."
+    told = plant(None).outcome(hebrew(tmp_path / "hebrew.pdf"))
+    assert isinstance(told, ParsedDocument)
+    assert told.text.splitlines()[-1] == read
+    assert [told.text[one.start : one.end] for one in told.pages] == [told.text]
+    turned = plant(None).outcome(hebrew(tmp_path / "turned.pdf", "0.8 0.6 -0.6 0.8"))
+    assert isinstance(turned, ParsedDocument)
+    assert read not in turned.text
+    assert READ.split()[1] in turned.text
+
+
+def test_a_quote_from_right_to_left_is_marked_on_the_page_that_it_was_parsed_from(
+    pictures: PagePictures, plant: Any, tmp_path: Path
+) -> None:
+    path = hebrew(tmp_path / "hebrew.pdf")
     document = plant(None).outcome(path)
     assert isinstance(document, ParsedDocument)
     line = next(one for one in document.text.splitlines() if "30" in one)
