@@ -21,7 +21,7 @@ from policies.labels import AccessClass
 from vectorstore.context import context_text
 from vectorstore.embedders.interface import Embedder
 from vectorstore.store import Store
-from vectorstore.types import DocumentDraft, PassageDraft, Vectors
+from vectorstore.types import Document, DocumentDraft, PassageDraft, Vectors
 
 SETS = {"squad2_dev": 1, "hotpotqa100": 1, "scifact": 2}
 """Each n-th document of a set is taken."""
@@ -45,12 +45,13 @@ class Passages:
     vectors: Vectors
 
 
-def real(work: Path, embedder: Embedder) -> Passages:
-    """The passages of the public sets as the product cuts and embeds them; vectors are kept in `work` for the next run."""
+def real(work: Path, embedder: Embedder, every: int = 1) -> Passages:
+    """The passages of the public sets, or of each `every`-th of their documents, as the product cuts and embeds them; vectors
+    are kept in `work` for the next run."""
     parser = PassageParser(count=embedder.count)
     titles, texts, documents, sets = [], [], [], []
-    for place, (name, every) in enumerate(SETS.items()):
-        for one in lines(data_folder() / name / "corpus.jsonl")[::every]:
+    for place, (name, step) in enumerate(SETS.items()):
+        for one in lines(data_folder() / name / "corpus.jsonl")[:: step * every]:
             number = documents[-1] + 1 if documents else 0
             for draft in parser.drafts(str(one["text"]), ()):
                 titles.append(str(one["title"]))
@@ -118,18 +119,20 @@ def access_class(number: int) -> AccessClass:
     return AccessClass("bench", "internal", frozenset({f"group-{number:04}"}), "bench")
 
 
-def fill(store: Store, made: Passages, numbers: Sequence[int]) -> None:
-    """Commits everything, some thousands of passages at a time. A document's path is the row of its first passage."""
+def fill(store: Store, made: Passages, numbers: Sequence[int], source: str = "bench") -> list[Document]:
+    """Commits everything, some thousands of passages at a time; the documents. A document's path is the row of its first
+    passage."""
+    done: list[Document] = []
     batch: list[tuple[DocumentDraft, Vectors]] = []
     rows = 0
     for first, last in _documents(made.documents):
-        batch.append((_draft(made, first, last, access_class(numbers[first])), made.vectors[first:last]))
+        draft = _draft(made, first, last, access_class(numbers[first]), source)
+        batch.append((draft, made.vectors[first:last]))
         rows += last - first
         if rows >= _BATCH:
-            store.commit(batch)
+            done += store.commit(batch)
             batch, rows = [], 0
-    if batch:
-        store.commit(batch)
+    return done + (store.commit(batch) if batch else [])
 
 
 def _documents(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -137,14 +140,14 @@ def _documents(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
     yield from itertools.pairwise(edges)
 
 
-def _draft(made: Passages, first: int, last: int, access: AccessClass) -> DocumentDraft:
+def _draft(made: Passages, first: int, last: int, access: AccessClass, source: str) -> DocumentDraft:
     drafts, text = [], ""
     for row in range(first, last):
         start = len(text)
         text += made.texts[row] + "\n\n"
         drafts.append(PassageDraft(start, start + len(made.texts[row]), made.texts[row], None))
     return DocumentDraft(
-        source="bench",
+        source=source,
         path=str(first),
         title=made.titles[first],
         media_type="text/plain",

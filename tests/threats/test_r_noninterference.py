@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx2
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -28,10 +29,13 @@ from service.runtimes.extractive import ExtractiveRuntime
 from service.settings import load_settings
 from service.web.application import create_site
 from service.wiring import Installation
+from vectorstore.dense.chroma import ChromaVectors
+from vectorstore.dense.exact import ExactVectors
+from vectorstore.dense.planner import DensePlanner
 from vectorstore.embedders.hashing import HashingEmbedder
 from vectorstore.search import Search
 from vectorstore.store import Store
-from vectorstore.types import DocumentDraft, PassageDraft
+from vectorstore.types import DocumentDraft, PassageDraft, PassageId
 
 EMBEDDER = HashingEmbedder()
 STAFF = AccessClass("handbook", "internal", frozenset({"staff"}), "hr")
@@ -189,6 +193,59 @@ def test_r3_what_is_told_differs_where_a_permitted_document_changes(world: World
     assert sum(one != other for one, other in zip(world.told(), before, strict=True)) >= len(QUESTIONS)
     world.store.remove([made.id])
     assert world.told() == before
+
+
+def test_r3_where_the_graph_is_asked_forbidden_near_copies_move_no_score_and_hardly_a_candidate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Past `exact_rows` permitted rows. bench/noninterference.py measures it on passages as they are."""
+    random = np.random.default_rng(0)
+
+    def near(centres: Any, length: float) -> Any:
+        noise = random.standard_normal(centres.shape)
+        moved = centres + length * noise / np.linalg.norm(noise, axis=1, keepdims=True)
+        return np.asarray(moved / np.linalg.norm(moved, axis=1, keepdims=True), np.float32)
+
+    rows = near(np.repeat(random.standard_normal((60, 48)), 50, axis=0), 4)
+    queries = near(rows[::150], 0.5)
+    copies = near(np.repeat(queries, 60, axis=0), 0.2)
+    exact, keeper = ExactVectors(48), ChromaVectors(tmp_path)
+    planner = DensePlanner(exact, keeper, lambda classes: ["kb"], exact_rows=1000)
+
+    def add(first: int, number: int, vectors: Any) -> list[PassageId]:
+        ids = [PassageId(first + place) for place in range(len(vectors))]
+        keeper.add("kb", ids, vectors)
+        exact.add(ids, [number] * len(ids), vectors)
+        return ids
+
+    def told() -> list[dict[PassageId, float]]:
+        return [dict(planner.search(one[None], frozenset({0}), 100)) for one in queries]
+
+    add(0, 0, rows)
+    asked: list[int] = []
+    nearest = keeper.nearest
+    monkeypatch.setattr(keeper, "nearest", lambda *given: asked.append(1) or nearest(*given))
+    before = told()
+    assert len(asked) == len(queries)
+    # The graph finds all but a few of the best.
+    best = [dict(exact.search(one[None], frozenset({0}), 100)) for one in queries]
+    assert sum(len(one.keys() & other.keys()) for one, other in zip(before, best, strict=True)) >= 0.98 * 100 * len(queries)
+    there = add(10_000, 1, copies)
+    assert all(
+        planner.search(one[None], frozenset({1}), 1)[0][1] > max(said.values()) for one, said in zip(queries, best, strict=True)
+    )
+    within = told()
+    exact.delete(there)
+    keeper.delete("kb", there)
+    for now in (within, told()):
+        for one, other in zip(before, now, strict=True):
+            assert len(other) == 100
+            assert {row: other[row] for row in one.keys() & other.keys()} == {
+                row: one[row] for row in one.keys() & other.keys()
+            }
+            assert list(one)[:10] == list(other)[:10]
+        assert sum(len(one.keys() & other.keys()) for one, other in zip(before, now, strict=True)) >= 0.98 * 100 * len(queries)
+    keeper.close()
 
 
 LABELS = """

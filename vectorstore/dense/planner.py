@@ -58,6 +58,6 @@ class DensePlanner:
             kept = [hit for hit in nearest if hit[0] in known and (classes is None or known[hit[0]] in classes)]
             if len(kept) >= count or len(nearest) < wanted:
                 # The graph sums in its own order: a row that it finds has the score that it has without the graph.
-                exact = self._exact.cosines(query, [one for one, _ in kept[:count]])
-                return sorted(exact.items(), key=lambda hit: (-hit[1], hit[0]))
+                exact = self._exact.cosines(query, [one for one, _ in kept])
+                return sorted(exact.items(), key=lambda hit: (-hit[1], hit[0]))[:count]
             wanted *= 4
