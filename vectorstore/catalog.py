@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ class Catalog:
 
     def documents(
         self,
-        classes: Collection[int] | None,
+        classes: frozenset[int] | None,
         *,
         source: str | None = None,
         kb: str | None = None,
@@ -129,14 +130,12 @@ class Catalog:
         with self.reading() as connection:
             return [to_document(row) for row in connection.execute(query.limit(limit))]
 
-    def document(self, identifier: DocumentId, classes: Container[AccessClassId] | None) -> Document | None:
-        """A live document where it is of one of these classes, None stands for every class; else None."""
-        query = document_query().add_columns(ACCESS_CLASS.c.id.label("class_id")).where(DOCUMENT.c.id == identifier)
+    def document(self, identifier: DocumentId, classes: frozenset[int] | None) -> Document | None:
+        """A live document where it is of one of these classes, numbers as for `documents`; else None."""
+        query = document_query().where(DOCUMENT.c.id == identifier, _permitted(classes, []))
         with self.reading() as connection:
             row = connection.execute(query).first()
-        # NOTE: Decided here and not in the query, which would read thousands of classes for a document that is there and
-        # forbidden, and none for one that is nowhere: the time would tell them apart.
-        return None if row is None or (classes is not None and row.class_id not in classes) else to_document(row)
+        return None if row is None else to_document(row)
 
     def classes_by_document(self, documents: Iterable[str]) -> dict[str, AccessClassId]:
         """The access class of each of the documents that is live, by one statement whatever their number."""
@@ -151,7 +150,7 @@ class Catalog:
             return {row.id: AccessClassId(row.class_id) for row in connection.execute(query)}
 
     def browse(
-        self, classes: Collection[int] | None, *, named: str = "", offset: int = 0, limit: int = 100
+        self, classes: frozenset[int] | None, *, named: str = "", offset: int = 0, limit: int = 100
     ) -> tuple[list[Document], int]:
         """Live documents of these classes, numbers as for `documents`, by source and path, those behind the first `offset`,
         and how many there are in all. `named` keeps those whose title or path holds it, whatever the case of its letters a
@@ -219,7 +218,7 @@ class Catalog:
             return {row[0]: {"documents": row[1], "passages": row[2]} for row in connection.execute(query)}
 
 
-def _permitted(classes: Collection[int] | None, wanted: Sequence[Any]) -> Any:
+def _permitted(classes: frozenset[int] | None, wanted: Sequence[Any]) -> Any:
     """The condition of being of one of these classes, and all that is wanted besides.
 
     NOTE: Of a version that is not permitted nothing else is looked at, and its class is looked up in a table that was made
@@ -228,8 +227,15 @@ def _permitted(classes: Collection[int] | None, wanted: Sequence[Any]) -> Any:
     """
     if classes is None:
         return sa.and_(sa.true(), *wanted)
+    table = sa.literal(_table(classes), sa.LargeBinary)
+    permitted = sa.func.substr(table, VERSION.c.access_class + 1, 1) == b"\x01"
+    return sa.case((permitted, sa.and_(sa.true(), *wanted)), else_=sa.false())
+
+
+@lru_cache(maxsize=256)
+def _table(classes: frozenset[int]) -> bytes:
+    """A byte for each class number, 1 where it is one of the classes."""
     table = bytearray(max(classes, default=0) + 1)
     for number in classes:
         table[number] = 1
-    permitted = sa.func.substr(sa.literal(bytes(table), sa.LargeBinary), VERSION.c.access_class + 1, 1) == b"\x01"
-    return sa.case((permitted, sa.and_(sa.true(), *wanted)), else_=sa.false())
+    return bytes(table)

@@ -235,7 +235,7 @@ class Store:
 
     def document(self, scope: Scope, document: DocumentId) -> Document:
         """One document; raises the same NotFoundError for an absent and for a forbidden one."""
-        found = self.catalog.document(document, _ids(scope))
+        found = self.catalog.document(document, self.class_numbers(scope, None))
         if found is None:
             raise _absent(document)
         return found
