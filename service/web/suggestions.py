@@ -18,7 +18,8 @@ from service.wiring import Installation
 from vectorstore.types import Document, DocumentId
 
 WANTED = 3
-_LOOKED_AT = 12
+_SPREAD = 12
+_LOOKED_AT = 48
 _KEPT_SECONDS = 600
 _MOST_KEPT = 256
 _LONGEST_HEADING = 60
@@ -72,10 +73,11 @@ def _still_there(installation: Installation, scope: AccessScope, known: _Suggest
 
 
 def _spread(installation: Installation, scope: AccessScope) -> list[Document]:
-    """Documents from all over the list, so that the questions are about different things."""
+    """Documents from all over the list first, so that the questions are about different things; then those between them, since
+    many documents have no heading that makes a question."""
     documents = installation.store.documents(scope, limit=200)
-    step = max(1, len(documents) // _LOOKED_AT)
-    return documents[::step][:_LOOKED_AT]
+    step = max(1, len(documents) // _SPREAD)
+    return [one for start in range(step) for one in documents[start::step]][:_LOOKED_AT]
 
 
 def _questions(installation: Installation, scope: AccessScope, document: Document) -> Iterator[str]:
