@@ -311,20 +311,20 @@ def test_c2_what_the_owner_does_as_a_person_names_both(
     """Whatever they do, also where a thread of its own records it; the person's own acts name the person alone."""
     data = service.data
     roles = [part for role in Role for part in ("--role", role.value)]
-    added = inhouse_within(data, "people", "add", "stella", "--name", "S", "--clearance", "confidential", *roles)
+    added = inhouse_within(data, "people", "add", "stina", "--name", "S", "--clearance", "confidential", *roles)
     assert added.returncode == 0, added.stderr
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "lamp.md").write_text("# Lamp\n\nThe lamp burns until midnight.\n")
     (folder / "labels.toml").write_text(
-        '[[rule]]\nglob = "*"\nkb = "lamps"\nclassification = "public"\ngroups = ["everyone"]\nowner = "stella"\n'
+        '[[rule]]\nglob = "*"\nkb = "lamps"\nclassification = "public"\ngroups = ["everyone"]\nowner = "stina"\n'
     )
-    inhouse_within(data, "people", "add", "stellas", "--name", "S", "--clearance", "public")
-    key = json.loads(inhouse_within(data, "keys", "create", "stellas", "--json").stdout)["key"]["id"]
+    inhouse_within(data, "people", "add", "stinas", "--name", "S", "--clearance", "public")
+    key = json.loads(inhouse_within(data, "keys", "create", "stinas", "--json").stdout)["key"]["id"]
     found: list[str] = []
 
     def document() -> str:
-        listed = inhouse_within(data, "documents", "list", "--kb", "lamps", "--as", "stella", "--json").stdout
+        listed = inhouse_within(data, "documents", "list", "--kb", "lamps", "--as", "stina", "--json").stdout
         return str(json.loads(listed)["documents"][0]["id"])
 
     commands: dict[str, Callable[[], tuple[str, ...]]] = {
@@ -336,31 +336,31 @@ def test_c2_what_the_owner_does_as_a_person_names_both(
         "audit.list": lambda: ("audit", "list"),
         "audit.show": lambda: ("audit", "show", "1"),
         "audit.verify": lambda: ("audit", "verify"),
-        "people.add": lambda: ("people", "add", "stellas-2", "--name", "S", "--clearance", "public"),
+        "people.add": lambda: ("people", "add", "stinas-2", "--name", "S", "--clearance", "public"),
         "people.list": lambda: ("people", "list"),
-        "people.show": lambda: ("people", "show", "stellas"),
-        "people.link": lambda: ("people", "link", "stellas"),
-        "people.release": lambda: ("people", "release", "stellas"),
-        "people.disable": lambda: ("people", "disable", "stellas"),
-        "keys.create": lambda: ("keys", "create", "stellas-2"),
+        "people.show": lambda: ("people", "show", "stinas"),
+        "people.link": lambda: ("people", "link", "stinas"),
+        "people.release": lambda: ("people", "release", "stinas"),
+        "people.disable": lambda: ("people", "disable", "stinas"),
+        "keys.create": lambda: ("keys", "create", "stinas-2"),
         "keys.list": lambda: ("keys", "list"),
         "keys.revoke": lambda: ("keys", "revoke", key),
         "policy.check": lambda: ("policy", "check"),
-        "policy.explain": lambda: ("policy", "explain", "--principal", "stellas", "--document", document()),
+        "policy.explain": lambda: ("policy", "explain", "--principal", "stinas", "--document", document()),
         "documents.remove": lambda: ("documents", "remove", document(), "--yes"),
     }
     # What knows `--as` is told apart in one place for all of them; these are those that leave the most different records.
     assert set(commands) <= {name for name in registry.names() if "as_person" in registry.operation(name).request.model_fields}
     for name, command in commands.items():
-        done = inhouse_within(data, *command(), "--as", "stella")
+        done = inhouse_within(data, *command(), "--as", "stina")
         assert done.returncode == 0, (name, done.stderr)
-    acts = list(records(data / "audit", actor="stella", limit=1000))
+    acts = list(records(data / "audit", actor="stina", limit=1000))
     assert {one.payload.get("by") for one in acts} == {"local-owner"}
     found = [one.tag for one in acts]
     assert {"document:added", "ingest:run:finished", "question:answered", "search:run", "document:removed"} <= set(found)
-    own = json.loads(inhouse_within(data, "keys", "create", "stella", "--json").stdout)["secret"]
+    own = json.loads(inhouse_within(data, "keys", "create", "stina", "--json").stdout)["secret"]
     client.post(f"{service.url}/v1/search", json={"text": "lamp"}, headers={"Authorization": f"Bearer {own}"})
-    last = next(records(data / "audit", actor="stella", limit=1))
+    last = next(records(data / "audit", actor="stina", limit=1))
     assert (last.tag, last.payload.get("by")) == ("search:run", None)
 
 
