@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,7 @@ def main() -> None:
             cuts.append(cut)
             late += after
             relabel(installation, document, ["everyone"])
-            cut, after = until_cut(installation, ana, lambda key=key: revoke(installation, key))  # type: ignore[misc]
+            cut, after = until_cut(installation, ana, partial(revoke, installation, key))
             revoked.append(cut)
             late += after
         print(f"{passages} passages of others, a document of {DOCUMENT_PASSAGES}; {ROUNDS} rounds, milliseconds")

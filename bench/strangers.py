@@ -198,12 +198,7 @@ def names(data: Path) -> Names:
         notes = installation.conversations.feedback()
         added = records(installation.directory / "audit", tag="document:added", limit=THINGS)
         keys = {one.person: one.id for one in installation.keys.list()}
-
-        def asked(person: str) -> list[tuple[str, str]]:
-            listed = installation.conversations.listed(person)
-            return [(one.id, str(installation.conversations.turns(person, one.id)[0].answer["audit_id"])) for one in listed]
-
-        theirs, own = asked(OWNER), asked(STRANGER)[0]
+        theirs, own = _asked(installation, OWNER), _asked(installation, STRANGER)[0]
         numbered = range(THINGS)
         forbidden: dict[str, Sequence[str]] = {
             "document": [one["id"] for one in secret],
@@ -239,6 +234,12 @@ def names(data: Path) -> Names:
             "group": "sales",
         }
     return Names(there, forbidden)
+
+
+def _asked(installation: Installation, person: str) -> list[tuple[str, str]]:
+    """The conversations of a person, each with the question that it begins with."""
+    listed = installation.conversations.listed(person)
+    return [(one.id, str(installation.conversations.turns(person, one.id)[0].answer["audit_id"])) for one in listed]
 
 
 def nowhere(there: Sequence[str], chance: random.Random) -> list[str]:

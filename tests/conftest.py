@@ -304,9 +304,9 @@ def onnx_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return model
 
 
-def _server_module(name: str) -> ModuleType:
-    """A server of tests/service as a module of its own."""
-    spec = importlib.util.spec_from_file_location(f"{name}_for_all_tests", ROOT / "tests" / "service" / f"{name}.py")
+def _module_of(path: str) -> ModuleType:
+    """A file of the checkout, which is in no package, as a module."""
+    spec = importlib.util.spec_from_file_location(f"{Path(path).stem}_for_all_tests", ROOT / path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -316,21 +316,27 @@ def _server_module(name: str) -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def module_of() -> Callable[[str], ModuleType]:
+    """Makes a module of a file, named from the root of the checkout, that is in no package."""
+    return _module_of
+
+
+@pytest.fixture(scope="session")
 def model_double() -> ModuleType:
     """The server that speaks Ollama's protocol, with `Behaviour` and `ollama_server`; it lives beside the runtime's tests."""
-    return _server_module("ollama_server")
+    return _module_of("tests/service/ollama_server.py")
 
 
 @pytest.fixture(scope="session")
 def openai_double() -> ModuleType:
     """The server that speaks OpenAI's protocol, with `Behaviour` and `openai_server`."""
-    return _server_module("openai_server")
+    return _module_of("tests/service/openai_server.py")
 
 
 @pytest.fixture(scope="session")
 def provider_double() -> ModuleType:
     """The identity provider that signs what a test wants, with `oidc_provider`."""
-    return _server_module("oidc_provider")
+    return _module_of("tests/service/oidc_provider.py")
 
 
 LLAMA_KEY = "key-of-the-tests"

@@ -7,10 +7,11 @@ import threading
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from policies.access.actions import Action
 from policies.audit.events import EventTag
 from policies.credentials import KeyRecord
 from policies.identity import Role
-from service.operations.people import manager
+from service.operations.managing import manager
 from service.operations.registry import Emit, Operation, Result
 from service.wiring import Installation
 
@@ -45,7 +46,7 @@ class AllKeys(BaseModel):
 
 def create(installation: Installation, request: CreateKey, emit: Emit, stop: threading.Event) -> Result:
     """Makes a key; its secret is in the result, once, and nowhere else."""
-    actor = manager(installation, request.as_person)
+    actor = manager(installation, request.as_person, Action.PEOPLE_MANAGE)
     expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=request.days)
     record, secret = installation.keys.create(
         request.person, expires, groups=request.groups, clearance=request.clearance, roles=request.roles
@@ -63,7 +64,7 @@ def create(installation: Installation, request: CreateKey, emit: Emit, stop: thr
 
 def list_keys(installation: Installation, request: AllKeys, emit: Emit, stop: threading.Event) -> Result:
     """Keys without their secrets."""
-    manager(installation, request.as_person)
+    manager(installation, request.as_person, Action.PEOPLE_MANAGE)
     if request.person is not None:
         installation.people.show(request.person)
     keys = installation.keys.list()
@@ -72,7 +73,7 @@ def list_keys(installation: Installation, request: AllKeys, emit: Emit, stop: th
 
 def revoke(installation: Installation, request: OneKey, emit: Emit, stop: threading.Event) -> Result:
     """Revokes a key: it is refused from the next request on. Raises NotFoundError before anything is recorded."""
-    actor = manager(installation, request.as_person)
+    actor = manager(installation, request.as_person, Action.PEOPLE_MANAGE)
     key = installation.keys.show(request.id)
     installation.audit.append(EventTag.KEY_REVOKED, actor.id, {"key": key.id, "person": key.person})
     installation.keys.revoke(request.id)

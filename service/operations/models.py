@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from policies.access.actions import Action
-from policies.access.verdict import Deny
 from policies.audit.events import EventTag
-from policies.errors import AccessDenied, InhouseError, ModelRefused, NotFoundError, UsageError
-from policies.identity import Principal
+from policies.errors import InhouseError, ModelRefused, NotFoundError, UsageError
+from service.operations.managing import manager
 from service.operations.registry import Emit, Operation, Result
 from service.runtimes.factory import make_served
 from service.runtimes.model_files import ModelFolder
@@ -58,17 +57,9 @@ class RemoveModel(OneModel):
     as_person: str | None = None
 
 
-def manager(installation: Installation, as_person: str | None) -> Principal:
-    """Who adds and removes models; raises AccessDenied where policy does not let them."""
-    principal = installation.principal(as_person)
-    if isinstance(installation.policies.decide(principal, Action.MODELS_MANAGE, None), Deny):
-        raise AccessDenied(f"{principal.id} may not manage models", hint="The default policies let administrators.")
-    return principal
-
-
 def add(installation: Installation, request: AddModel, emit: Emit, stop: threading.Event) -> Result:
     """Copies a GGUF file into the data directory, with `progress` on the way. What refuses it: `ModelFolder.add`."""
-    actor, told = manager(installation, request.as_person), 0
+    actor, told = manager(installation, request.as_person, Action.MODELS_MANAGE), 0
 
     def progress(done: int, whole: int) -> None:
         nonlocal told
@@ -121,7 +112,7 @@ def show(installation: Installation, request: OneModel, emit: Emit, stop: thread
 
 def remove(installation: Installation, request: RemoveModel, emit: Emit, stop: threading.Event) -> Result:
     """Removes a GGUF file. Raises UsageError for the one in use, and for a model that is no file of this installation."""
-    actor = manager(installation, request.as_person)
+    actor = manager(installation, request.as_person, Action.MODELS_MANAGE)
     folder, settings = ModelFolder(installation.directory), installation.settings
     if request.name not in folder.names():
         others = [one["name"] for one in (_embedder(installation), _extractive(settings))]

@@ -8,12 +8,12 @@ import threading
 from pydantic import BaseModel, ConfigDict, Field
 
 from policies.access.actions import Action
-from policies.access.verdict import Deny
 from policies.audit.events import EventTag
-from policies.errors import AccessDenied, UsageError
-from policies.identity import Principal, Role
+from policies.errors import UsageError
+from policies.identity import Role
 from policies.people import Person
 from policies.provider_accounts import ProviderAccounts
+from service.operations.managing import manager
 from service.operations.registry import Emit, Operation, Result
 from service.wiring import Installation
 
@@ -54,17 +54,9 @@ class AllPeople(BaseModel):
     as_person: str | None = None
 
 
-def manager(installation: Installation, as_person: str | None) -> Principal:
-    """Who manages people and keys; raises AccessDenied where policy does not let them."""
-    principal = installation.principal(as_person)
-    if isinstance(installation.policies.decide(principal, Action.PEOPLE_MANAGE, None), Deny):
-        raise AccessDenied(f"{principal.id} may not manage people and keys", hint="The default policies let administrators.")
-    return principal
-
-
 def add(installation: Installation, request: AddPerson, emit: Emit, stop: threading.Event) -> Result:
     """Adds a person; the record is written first, so that nobody is there whom the log does not know."""
-    actor = manager(installation, request.as_person)
+    actor = manager(installation, request.as_person, Action.PEOPLE_MANAGE)
     levels = installation.settings.access.classifications
     if request.clearance not in levels:
         raise UsageError(f"there is no clearance {request.clearance!r}", hint=f"One of: {', '.join(levels)}.")
@@ -85,7 +77,7 @@ def add(installation: Installation, request: AddPerson, emit: Emit, stop: thread
 
 def list_people(installation: Installation, request: AllPeople, emit: Emit, stop: threading.Event) -> Result:
     """Every person, disabled ones too."""
-    manager(installation, request.as_person)
+    manager(installation, request.as_person, Action.PEOPLE_MANAGE)
     return {"people": [described(person) for person in installation.people.list()]}
 
 
@@ -93,7 +85,7 @@ def show(installation: Installation, request: OnePerson, emit: Emit, stop: threa
     """One person with their keys."""
     from service.operations.keys import described as described_key
 
-    manager(installation, request.as_person)
+    manager(installation, request.as_person, Action.PEOPLE_MANAGE)
     person = installation.people.show(request.id)
     keys = [described_key(key) for key in installation.keys.list() if key.person == request.id]
     return {"person": described(person), "keys": keys}
@@ -101,7 +93,7 @@ def show(installation: Installation, request: OnePerson, emit: Emit, stop: threa
 
 def disable(installation: Installation, request: OnePerson, emit: Emit, stop: threading.Event) -> Result:
     """Disables a person: every credential of theirs is refused from the next request on."""
-    actor = manager(installation, request.as_person)
+    actor = manager(installation, request.as_person, Action.PEOPLE_MANAGE)
     installation.people.show(request.id)
     installation.audit.append(EventTag.PERSON_DISABLED, actor.id, {"person": request.id})
     installation.people.disable(request.id)
@@ -110,7 +102,7 @@ def disable(installation: Installation, request: OnePerson, emit: Emit, stop: th
 
 def release(installation: Installation, request: OnePerson, emit: Emit, stop: threading.Event) -> Result:
     """Unties a person from their account at the identity provider, so that another account may be bound to them."""
-    actor = manager(installation, request.as_person)
+    actor = manager(installation, request.as_person, Action.PEOPLE_MANAGE)
     installation.people.show(request.id)
     installation.audit.append(EventTag.PERSON_RELEASED, actor.id, {"person": request.id})
     ProviderAccounts(installation.people).release(request.id)
@@ -120,7 +112,7 @@ def release(installation: Installation, request: OnePerson, emit: Emit, stop: th
 def link(installation: Installation, request: LinkPerson, emit: Emit, stop: threading.Event) -> Result:
     """Makes a link that signs a person in once; its code is in the result and nowhere else. What follows the # of an
     address is sent to no server and kept in no log."""
-    actor = manager(installation, request.as_person)
+    actor = manager(installation, request.as_person, Action.PEOPLE_MANAGE)
     made, code = installation.sessions.create_link(request.id, datetime.timedelta(minutes=request.minutes))
     installation.audit.append(
         EventTag.LINK_CREATED, actor.id, {"link": made.id, "person": made.person, "expires": made.expires}

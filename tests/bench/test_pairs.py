@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
@@ -12,14 +10,8 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def pairs(repository: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("pairs_of_bench", repository / "bench" / "pairs.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def pairs(module_of: Callable[[str], ModuleType]) -> ModuleType:
+    return module_of("bench/pairs.py")
 
 
 def times(seed: int, count: int = 300) -> tuple[np.ndarray, np.ndarray]:
