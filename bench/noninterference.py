@@ -61,9 +61,9 @@ def ask(store: Store, embedder: Embedder, texts: Sequence[str], person: AccessSc
         hits = search.search(text, person, limit=TOP).hits
         scored = store.dense.search(embedder.embed_query(text), classes, CANDIDATES)
         assert classes is not None
-        assert set(store.exact.class_of([one for one, _ in scored]).values()) <= classes
+        assert set(store.exact.class_of(scored.ids).tolist()) <= classes
         found = {int(hit.passage.id): hit.score for hit in hits}
-        meant = {int(one): score for one, score in scored}
+        meant = {int(one): score for one, score in scored.pairs()}
         answers.append(Answer(found, dict(list(meant.items())[:TOP]), meant))
     return answers
 

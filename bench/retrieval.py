@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from policies.egress.switches import set_switches
@@ -24,6 +24,7 @@ from policies.access.scope import UnsafeEverything  # noqa: E402
 from service.settings import load_settings  # noqa: E402
 from service.wiring import Installation  # noqa: E402
 from vectorstore.lexical.analysis import query_terms  # noqa: E402
+from vectorstore.types import PassageId  # noqa: E402
 
 PARTS = 3
 DEPTH = 60
@@ -42,9 +43,9 @@ def measure(name: str, work: Path) -> Figures:
     with Installation(data, load_settings(data)) as installation:
         store, embedder = installation.store, installation.embedder
 
-        def paths(ids: list[int]) -> list[str]:
-            found = store.fetch(ids, EVERYTHING)  # type: ignore[arg-type]  # the legs tell ids as int
-            return [found[one].path for one in ids if one in found]  # type: ignore[index]  # as above
+        def paths(ids: Sequence[PassageId]) -> list[str]:
+            found = store.fetch(ids, EVERYTHING)
+            return [found[one].path for one in ids if one in found]
 
         for identifier, text in asked.texts.items():
             relevant = asked.relevant[identifier]
@@ -54,8 +55,8 @@ def measure(name: str, work: Path) -> Figures:
             figures.append(
                 (
                     ndcg(documents_of(hit.passage.path for hit in hits), relevant),
-                    ndcg(documents_of(paths([one for one, _ in lexical])), relevant),
-                    ndcg(documents_of(paths([one for one, _ in dense])), relevant),
+                    ndcg(documents_of(paths(lexical.ids.tolist())), relevant),
+                    ndcg(documents_of(paths(dense.ids.tolist())), relevant),
                 )
             )
     return figures

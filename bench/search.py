@@ -117,7 +117,7 @@ class Oracle:
         own = [(row, hit.score - hit.lift) for row, hit in zip(rows, hits, strict=True)]
         if any(abs(whole[row] - score) > _SAME for row, score in own if whole[row] > -np.inf):
             raise SystemExit(f"the oracle and the product score {question!r} differently")
-        nearest = [self.row_of[int(one)] for one, _ in store.dense.search(vector, classes, TOP)]
+        nearest = [self.row_of[one] for one in store.dense.search(vector, classes, TOP).ids.tolist()]
         wrong = sum(not allowed[row] for row in rows) + wanted - len(rows)
         return share_found(self._lifted(whole), allowed, rows, wanted), share_found(cosines, allowed, nearest, wanted), wrong
 
@@ -131,8 +131,8 @@ class Oracle:
         frequencies, count = query.frequencies, query.passages
         weights = {term: idf(frequency, count) for term, frequency in zip(distinct, frequencies, strict=True)}
         words = np.zeros(len(self._numbers))
-        for one, score in query.best(len(words)):
-            words[self.row_of[int(one)]] = score
+        for one, score in query.best(len(words)).pairs():
+            words[self.row_of[one]] = score
         base = LEXICAL * words / (bound(frequencies, count) or 1.0) + DENSE * np.maximum(cosines, 0)
         whole = np.full(len(base), -np.inf)
         best: list[float] = []

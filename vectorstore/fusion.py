@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 
 from vectorstore.types import Hit, PassageId
 
@@ -15,30 +18,37 @@ NEIGHBOUR = 0.4
 """Share of the way to a better neighbour's score: .3 to .6 were alike on long documents (bench/passages.py)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Fused:
-    """A candidate: L = BM25 / bound and P = cosine, both at least 0. `score` is .33·L + .38·P; proximity can only add to it,
-    so whatever is not looked at for proximity has its least score."""
+    """Candidates, each array with a value for each of them: L = BM25 / bound and P = cosine, both at least 0. `score` is
+    .33·L + .38·P; proximity can only add to it, so whatever is not looked at for proximity has its least score."""
 
-    id: PassageId
-    score: float
-    lexical: float
-    dense: float
+    ids: Any
+    score: Any
+    lexical: Any
+    dense: Any
 
-    def with_proximity(self, proximity: float) -> float:
-        """The whole score, .33·L + .38·P + .29·X, in [0, 1]."""
-        return self.score + PROXIMITY * proximity
+    def taken(self, places: Any) -> Fused:
+        """Those of the candidates, in that order."""
+        return Fused(self.ids[places], self.score[places], self.lexical[places], self.dense[places])
+
+    def rows(self) -> Iterator[tuple[PassageId, float, float, float]]:
+        """Id, score, L and P of each candidate."""
+        columns = (self.ids, self.score, self.lexical, self.dense)
+        return zip(*(column.tolist() for column in columns), strict=True)
 
 
-def fuse(lexical: Mapping[PassageId, float], bound: float, dense: Mapping[PassageId, float]) -> list[Fused]:
-    """Every candidate of either side, best first; ties go to the lower id. Unlike ranks, the scores say how good the best
+def fuse(ids: Any, lexical: Any, bound: float, dense: Any) -> Fused:
+    """Joins BM25 and cosine of the same candidates, 0 where one has none. Unlike ranks, the scores say how good the best
     candidate is, so one threshold can refuse."""
-    fused = []
-    for one in lexical.keys() | dense.keys():
-        words = lexical.get(one, 0.0) / bound if bound else 0.0
-        meaning = max(0.0, dense.get(one, 0.0))
-        fused.append(Fused(one, LEXICAL * words + DENSE * meaning, words, meaning))
-    return sorted(fused, key=lambda candidate: (-candidate.score, candidate.id))
+    words = lexical / bound if bound else np.zeros(len(ids))
+    meaning = np.maximum(dense, 0.0)
+    return Fused(ids, LEXICAL * words + DENSE * meaning, words, meaning)
+
+
+def with_proximity(score: Any, near: Any) -> Any:
+    """The whole score, .33·L + .38·P + .29·X, in [0, 1]; of one candidate or of an array of them."""
+    return score + PROXIMITY * near
 
 
 def lift(score: float, better: float) -> float:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from policies.access.scope import Scope
 from vectorstore.embedders.interface import Embedder
-from vectorstore.fusion import Fused, fuse, lift, lifted
+from vectorstore.fusion import Fused, fuse, lift, lifted, with_proximity
 from vectorstore.lexical.analysis import bound, idf, terms
 from vectorstore.proximity import most_proximity, proximity
 from vectorstore.store import Store
-from vectorstore.types import Hit, Passage, PassageId, SearchResult
+from vectorstore.types import Hit, PassageId, SearchResult
 
 CANDIDATES = 200
 """Candidates taken from each side: of 100,000 passages 100 miss one in a hundred of the ten best (bench/search.py)."""
@@ -46,9 +49,9 @@ class Search:
             hits: list[Hit] = []
             # What was removed or relabelled since is dropped by this read, so later candidates move up.
             for start in range(0, len(candidates), step):
-                if len(hits) >= limit and candidates[start].highest < _best(hits, limit)[-1].score - _ROUNDING:
+                if len(hits) >= limit and candidates.highest[start] < _best(hits, limit)[-1].score - _ROUNDING:
                     break
-                hits += asked.hits(candidates[start : start + step], scope)
+                hits += asked.hits(candidates.fused.taken(slice(start, start + step)), scope)
             if len(hits) >= limit or exhausted:
                 hits = lifted([*hits, *asked.beside(_best(hits, limit), hits, scope, limit)])
                 return SearchResult(_best(hits, limit), len(candidates), asked.weights)
@@ -56,13 +59,20 @@ class Search:
             wider *= 4
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A candidate whose text was not read yet, and the most that it can score once its proximity is known: from there on
+@dataclass(frozen=True, slots=True, eq=False)
+class _Candidates:
+    """Candidates whose texts were not read yet, and the most that each can score once its proximity is known: from there on
     down no candidate can come among the best, however near to each other it holds the terms (Fagin, Lotem and Naor 2003)."""
 
     fused: Fused
-    highest: float
+    highest: Any
+
+    def __len__(self) -> int:
+        return len(self.highest)
+
+    def taken(self, places: Any) -> _Candidates:
+        """Those of the candidates, in that order."""
+        return _Candidates(self.fused.taken(places), self.highest[places])
 
 
 class _Asked:
@@ -79,22 +89,27 @@ class _Asked:
         self._highest = bound(frequencies, passages)
         self.weights = {term: idf(frequency, passages) for term, frequency in zip(self._distinct, frequencies, strict=True)}
 
-    def candidates(self, wider: int, limit: int) -> tuple[list[_Candidate], bool]:
+    def candidates(self, wider: int, limit: int) -> tuple[_Candidates, bool]:
         """What words and meaning bring, those that may score highest first, and whether that is all there is."""
         most = wider * max(CANDIDATES, limit)
-        lexical = dict(self._query.best(wider * CANDIDATES))
-        dense = dict(self._store.dense.search(self._vector, self._classes, most))
-        exhausted = len(dense) < most
-        # A candidate of one side has a score on the other too; both sides tell it exactly.
-        lexical.update(self._query.scores([one for one in dense if one not in lexical]))
-        dense.update(self._store.dense.cosines(self._vector, [one for one in lexical if one not in dense]))
-        found = self._joined(lexical, dense)
-        return sorted(found, key=lambda candidate: (-candidate.highest, candidate.fused.id)), exhausted
+        lexical = self._query.best(wider * CANDIDATES)
+        dense = self._store.dense.search(self._vector, self._classes, most)
+        ids = np.union1d(lexical.ids, dense.ids)
+        cosines = np.full(len(ids), np.nan)
+        cosines[np.searchsorted(ids, dense.ids)] = dense.scores
+        found = self._joined(ids, cosines)
+        return found.taken(np.lexsort((ids, -found.highest))), len(dense) < most
 
-    def hits(self, candidates: Sequence[_Candidate], scope: Scope) -> list[Hit]:
+    def hits(self, candidates: Fused, scope: Scope) -> list[Hit]:
         """Those of the candidates that are live and permitted now, in the same order."""
-        found = self._store.fetch([one.fused.id for one in candidates], scope)
-        return [self._hit(one.fused, found[one.fused.id]) for one in candidates if one.fused.id in found]
+        found = self._store.fetch(candidates.ids.tolist(), scope)
+        hits = []
+        for one, score, lexical, dense in candidates.rows():
+            passage = found.get(one)
+            if passage is not None:
+                near = proximity(self._words, self.weights, terms(passage.title), terms(passage.text))
+                hits.append(Hit(passage, with_proximity(score, near), lexical, dense, near))
+        return hits
 
     def beside(self, best: Sequence[Hit], known: Sequence[Hit], scope: Scope, limit: int) -> list[Hit]:
         """The passages before and after the best in their documents that are not known yet and may be lifted among these: no
@@ -105,23 +120,23 @@ class _Asked:
             for one in (PassageId(hit.passage.id - 1), PassageId(hit.passage.id + 1)):
                 if one not in there:
                     better[one] = max(better.get(one, 0.0), hit.score)
-        dense = self._store.dense.cosines(self._vector, list(better))
-        wanted = self._joined(self._query.scores(list(better)), {one: dense.get(one, 0.0) for one in better})
+        ids = np.array(sorted(better), np.int64)
+        wanted = self._joined(ids, np.full(len(ids), np.nan))
         if len(best) == limit:
             least = best[-1].score - _ROUNDING
-            wanted = [one for one in wanted if lift(one.highest, better[one.fused.id]) >= least]
+            highest = zip(ids.tolist(), wanted.highest.tolist(), strict=True)
+            wanted = wanted.taken([place for place, (one, most) in enumerate(highest) if lift(most, better[one]) >= least])
         documents = {hit.passage.document for hit in best}
-        return [hit for hit in self.hits(wanted, scope) if hit.passage.document in documents]
+        return [hit for hit in self.hits(wanted.fused, scope) if hit.passage.document in documents]
 
-    def _joined(self, lexical: Mapping[PassageId, float], dense: Mapping[PassageId, float]) -> list[_Candidate]:
-        """The candidates of both sides, and how far each may come."""
-        fused = fuse(lexical, self._highest, dense)
-        most = most_proximity(self._words, self.weights, self._query.holding([one.id for one in fused]))
-        return [_Candidate(one, one.with_proximity(float(near))) for one, near in zip(fused, most, strict=True)]
-
-    def _hit(self, candidate: Fused, passage: Passage) -> Hit:
-        near = proximity(self._words, self.weights, terms(passage.title), terms(passage.text))
-        return Hit(passage, candidate.with_proximity(near), candidate.lexical, candidate.dense, near)
+    def _joined(self, ids: Any, cosines: Any) -> _Candidates:
+        """The candidates as both sides tell them exactly, and how far each may come. Where a cosine is NaN it is looked up: a
+        candidate of words alone has one too."""
+        missing = np.flatnonzero(np.isnan(cosines))
+        cosines[missing] = np.nan_to_num(self._store.dense.cosines(self._vector, ids[missing]))
+        fused = fuse(ids, self._query.scores(ids), self._highest, cosines)
+        most = most_proximity(self._words, self.weights, self._query.holding(ids))
+        return _Candidates(fused, with_proximity(fused.score, most))
 
 
 def _best(hits: Sequence[Hit], limit: int) -> list[Hit]:

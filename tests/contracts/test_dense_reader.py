@@ -15,6 +15,7 @@ from vectorstore.dense.exact import ExactVectors
 from vectorstore.dense.interface import DenseReader, VectorKeeper
 from vectorstore.dense.memory import MemoryVectors
 from vectorstore.dense.planner import DensePlanner
+from vectorstore.ranking import Scored
 from vectorstore.types import PassageId, Vectors
 
 DIMENSION = 16
@@ -91,8 +92,8 @@ def rows(count: int, seed: int = 0, near: Any = None, noise: float = 1.0) -> Vec
     return np.asarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True), np.float32)
 
 
-def numbers(found: Sequence[tuple[PassageId, float]]) -> list[int]:
-    return [int(one) for one, _ in found]
+def numbers(found: Scored) -> list[int]:
+    return [int(one) for one in found.ids]
 
 
 def assert_true(index: Index, query: Vectors, classes: frozenset[int] | None, count: int) -> None:
@@ -102,8 +103,8 @@ def assert_true(index: Index, query: Vectors, classes: frozenset[int] | None, co
     cosines = dict(expected)
     assert len(found) == min(count, len(expected))
     assert len(set(numbers(found))) == len(found)
-    assert all(score == pytest.approx(cosines[int(one)], abs=1e-5) for one, score in found)
-    assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
+    assert all(score == pytest.approx(cosines[one], abs=1e-5) for one, score in found.pairs())
+    assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
 
 
 def fill(index: Index, count: int = 400, classes: int = 20) -> None:
@@ -136,13 +137,13 @@ def test_more_permissions_than_are_remembered_stay_apart(index: Index) -> None:
 @pytest.mark.parametrize("permitted", [frozenset[int](), frozenset({999})])
 def test_nothing_permitted_finds_nothing(index: Index, permitted: frozenset[int]) -> None:
     fill(index, 40)
-    assert index.reader.search(rows(1), permitted, 10) == []
+    assert numbers(index.reader.search(rows(1), permitted, 10)) == []
 
 
 def test_an_empty_index_finds_nothing(index: Index) -> None:
-    assert index.reader.search(rows(1), None, 10) == []
-    assert index.reader.search(rows(1), frozenset({1}), 10) == []
-    assert index.reader.cosines(rows(1), [PassageId(1)]) == {}
+    assert numbers(index.reader.search(rows(1), None, 10)) == []
+    assert numbers(index.reader.search(rows(1), frozenset({1}), 10)) == []
+    assert np.isnan(index.reader.cosines(rows(1), [1])).tolist() == [True]
 
 
 def test_permitted_rows_far_behind_a_crowd_of_forbidden_ones_are_all_found(index: Index) -> None:
@@ -180,7 +181,7 @@ def test_a_deleted_row_is_not_found_even_while_the_keeper_still_has_it(index: In
     index.delete(best, from_keeper=False)
     assert not set(best) & set(numbers(index.reader.search(query, None, 60)))
     assert_true(index, query, None, 55)
-    assert index.reader.cosines(query, [PassageId(one) for one in best]) == {}
+    assert np.isnan(index.reader.cosines(query, best)).all()
 
 
 def test_a_relabelled_row_is_found_under_its_new_class_alone(index: Index) -> None:
@@ -198,10 +199,10 @@ def test_cosines_are_exact_whoever_may_read_the_row_and_absent_for_what_is_not_t
     fill(index, 50)
     index.delete([4])
     query = rows(1, seed=6)
-    cosines = index.reader.cosines(query, [PassageId(one) for one in (3, 4, 49, 1000)])
+    cosines = index.reader.cosines(query, [49, 4, 3, 1000])
     expected = dict(index.expected(query, None))
-    assert {int(one): pytest.approx(score, abs=1e-6) for one, score in cosines.items()} == {3: expected[3], 49: expected[49]}
-    assert index.reader.cosines(query, []) == {}
+    assert cosines.tolist() == pytest.approx([expected[49], np.nan, expected[3], np.nan], abs=1e-6, nan_ok=True)
+    assert index.reader.cosines(query, []).tolist() == []
 
 
 def test_equal_scores_come_in_the_order_of_their_ids(index: Index, kind: str) -> None:

@@ -219,7 +219,7 @@ def test_r3_where_the_graph_is_asked_forbidden_near_copies_move_no_score_and_har
         return ids
 
     def told() -> list[dict[PassageId, float]]:
-        return [dict(planner.search(one[None], frozenset({0}), 100)) for one in queries]
+        return [dict(planner.search(one[None], frozenset({0}), 100).pairs()) for one in queries]
 
     add(0, 0, rows)
     asked: list[int] = []
@@ -228,11 +228,12 @@ def test_r3_where_the_graph_is_asked_forbidden_near_copies_move_no_score_and_har
     before = told()
     assert len(asked) == len(queries)
     # The graph finds all but a few of the best.
-    best = [dict(exact.search(one[None], frozenset({0}), 100)) for one in queries]
+    best = [dict(exact.search(one[None], frozenset({0}), 100).pairs()) for one in queries]
     assert sum(len(one.keys() & other.keys()) for one, other in zip(before, best, strict=True)) >= 0.98 * 100 * len(queries)
     there = add(10_000, 1, copies)
     assert all(
-        planner.search(one[None], frozenset({1}), 1)[0][1] > max(said.values()) for one, said in zip(queries, best, strict=True)
+        planner.search(one[None], frozenset({1}), 1).scores[0] > max(said.values())
+        for one, said in zip(queries, best, strict=True)
     )
     within = told()
     exact.delete(there)

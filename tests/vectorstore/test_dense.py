@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import vectorstore.dense.exact
-from vectorstore.dense.exact import ExactVectors
+from vectorstore.dense.exact import ABSENT, ExactVectors
 from vectorstore.types import PassageId, Vectors
 
 DIMENSION = 4
@@ -82,7 +82,7 @@ class AgainstBruteForce(RuleBasedStateMachine):
     def search(self, query: Any, classes: frozenset[int] | None, count: int) -> None:
         found = self.exact.search(query[None], classes, count)
         scored = [(one, float(row @ query)) for one, (number, row) in self.rows.items() if classes is None or number in classes]
-        assert [(int(one), score) for one, score in found] == sorted(scored, key=lambda hit: (-hit[1], hit[0]))[:count]
+        assert found.pairs() == sorted(scored, key=lambda hit: (-hit[1], hit[0]))[:count]
         assert self.exact.permitted(classes) >= len(scored)
 
     @invariant()
@@ -92,8 +92,10 @@ class AgainstBruteForce(RuleBasedStateMachine):
         assert self.exact.ids() == sorted(self.rows)
         asked = [PassageId(one) for one in range(self.next + 2)]
         query = np.asarray([1, 2, 3, -1], np.float32)
-        assert self.exact.class_of(asked) == {one: number for one, (number, _) in self.rows.items()}
-        assert self.exact.cosines(query[None], asked) == {one: float(row @ query) for one, (_, row) in self.rows.items()}
+        gone = ABSENT, np.zeros(DIMENSION)
+        assert self.exact.class_of(asked).tolist() == [self.rows.get(one, gone)[0] for one in asked]
+        cosines = [float(self.rows[one][1] @ query) if one in self.rows else np.nan for one in asked]
+        np.testing.assert_array_equal(self.exact.cosines(query[None], asked), cosines)
 
     def teardown(self) -> None:
         self.patch.undo()
@@ -165,7 +167,7 @@ def test_readers_see_whole_states_while_rows_come_and_go(monkeypatch: pytest.Mon
             while not done.is_set():
                 found = exact.search(query, frozenset({0}), 1000)
                 # Rows 0, 3, … 57 stay for good; each batch that comes has 3 rows of class 0, and goes as a whole.
-                if not set(range(0, 60, 3)) <= {int(one) for one, _ in found} or len(found) % 3 != 2:
+                if not set(range(0, 60, 3)) <= set(found.ids.tolist()) or len(found) % 3 != 2:
                     failed.append(found)
         except Exception as error:
             failed.append(error)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from policies.access.scope import AccessScope, UnsafeEverything
 from policies.labels import AccessClass, Label
 from vectorstore.embedders.hashing import HashingEmbedder
-from vectorstore.fusion import NEIGHBOUR, fuse, lifted
+from vectorstore.fusion import NEIGHBOUR, Fused, fuse, lifted, with_proximity
 from vectorstore.lexical.analysis import bound, idf, query_terms, terms
 from vectorstore.search import CANDIDATES, Search
 from vectorstore.store import Store
@@ -179,7 +179,7 @@ def test_each_part_of_a_score_is_what_it_says(store: Store) -> None:
     asked = query_terms(question)
     result = Search(store, EMBEDDER).search(question, EVERYTHING, limit=1)
     assert result.weights == {"hotel": idf(1, 181), "receipt": idf(1, 181), "number": idf(180, 181)}
-    bm25 = store.lexical.query(asked, None).scores([hit.passage.id])[hit.passage.id]
+    bm25 = store.lexical.query(asked, None).scores([hit.passage.id]).item()
     assert hit.lexical == pytest.approx(bm25 / bound([1, 1, 180], 181))
 
 
@@ -307,35 +307,36 @@ def test_scores_stay_absolute_after_most_documents_went(tmp_path: Path) -> None:
 
 # Fusion.
 
-SCORES = st.dictionaries(st.integers(1, 30).map(PassageId), st.floats(0, 5), max_size=12)
-COSINES = st.dictionaries(st.integers(1, 30).map(PassageId), st.floats(-1, 1), max_size=12)
+SIDES = st.lists(st.tuples(st.floats(0, 5), st.floats(-1, 1)), max_size=12)
 
 
-@given(lexical=SCORES, dense=COSINES)
-def test_every_candidate_of_either_side_is_fused_once_best_first(lexical: dict[Any, float], dense: dict[Any, float]) -> None:
-    fused = fuse(lexical, 5.0, dense)
-    assert {one.id for one in fused} == lexical.keys() | dense.keys()
-    assert len(fused) == len({one.id for one in fused})
-    assert [(-one.score, one.id) for one in fused] == sorted((-one.score, one.id) for one in fused)
-    for one in fused:
-        assert one.lexical == pytest.approx(lexical.get(one.id, 0.0) / 5)
-        assert one.dense == max(0.0, dense.get(one.id, 0.0))
-        assert 0 <= one.score <= one.with_proximity(1.0) <= 1 + 1e-9
-        assert one.with_proximity(0.0) == one.score
+def fused(candidates: Sequence[tuple[float, float]], bound: float) -> Fused:
+    lexical, dense = np.array(candidates, np.float64).reshape(-1, 2).T
+    return fuse(np.arange(len(candidates)), lexical, bound, dense)
+
+
+@given(candidates=SIDES)
+def test_a_score_is_of_both_sides_and_proximity_only_adds_to_it(candidates: list[tuple[float, float]]) -> None:
+    found = fused(candidates, 5.0)
+    assert found.ids.tolist() == list(range(len(candidates)))
+    assert found.lexical.tolist() == [pytest.approx(lexical / 5) for lexical, _ in candidates]
+    assert found.dense.tolist() == [max(0.0, dense) for _, dense in candidates]
+    for score in found.score.tolist():
+        assert 0 <= score == with_proximity(score, 0.0) <= with_proximity(score, 1.0) <= 1 + 1e-9
 
 
 def test_more_of_either_side_is_a_higher_score() -> None:
-    best, words, meaning, neither = (PassageId(number) for number in (4, 3, 2, 1))
-    fused = fuse({best: 4.0, words: 4.0, neither: 1.0}, 5.0, {best: 0.9, meaning: 0.9, neither: 0.1})
-    assert fused[0].id == best
-    assert fused[-1].id == neither
+    both, words, meaning, neither = fused([(4.0, 0.9), (4.0, 0.0), (0.0, 0.9), (1.0, 0.1)], 5.0).score.tolist()
+    assert both > words > neither
+    assert both > meaning > neither
     # A perfect match of both, as near as can be, is all that there is to reach.
-    assert fuse({best: 5.0}, 5.0, {best: 1.0})[0].with_proximity(1.0) == pytest.approx(1.0)
+    assert with_proximity(fused([(5.0, 1.0)], 5.0).score.item(), 1.0) == pytest.approx(1.0)
 
 
 def test_a_question_without_terms_is_fused_by_meaning_alone() -> None:
-    assert [one.id for one in fuse({}, 0.0, {PassageId(1): 0.2, PassageId(2): 0.4})] == [2, 1]
-    assert fuse({PassageId(1): 0.0}, 0.0, {})[0].score == 0
+    less, more = fused([(0.0, 0.2), (0.0, 0.4)], 0.0).score.tolist()
+    assert more == 2 * less > 0
+    assert fused([], 0.0).score.tolist() == []
 
 
 def test_the_vectors_of_this_test_are_of_length_one() -> None:

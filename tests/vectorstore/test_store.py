@@ -93,7 +93,7 @@ def assert_whole(store: Store) -> None:
     kept = {identifier for kb in ("handbook", "board") for ids, _ in store.vectors.all(kb) for identifier in ids}
     assert kept == live
     assert set(store.lexical.ids()) == live
-    assert set(dict(store.lexical.query(["word"], None).best(10_000))) == live
+    assert set(store.lexical.query(["word"], None).best(10_000).ids.tolist()) == live
 
 
 OLD = {"a.txt": "word one old\nword two old", "b.txt": "word three old"}
@@ -226,9 +226,9 @@ def test_the_exact_matrix_agrees_with_the_keeper_after_it_is_loaded_again(direct
     before = store.exact.search(query, None, 10)
     store.close()
     again = opened(directory)
-    assert [one for one, _ in again.exact.search(query, None, 10)] == [one for one, _ in before]
-    near = dict(again.vectors.nearest("handbook", query, 10))
-    for identifier, cosine in before:
+    assert again.exact.search(query, None, 10).ids.tolist() == before.ids.tolist()
+    near = dict(again.vectors.nearest("handbook", query, 10).pairs())
+    for identifier, cosine in before.pairs():
         assert near[identifier] == pytest.approx(cosine, abs=1e-5)
     again.close()
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from policies.errors import IndexMismatch
-from vectorstore.dense.interface import Scored
+from vectorstore.ranking import NONE, Scored, best
 from vectorstore.types import PassageId, Vectors
 
 _BATCH = 5_000
@@ -73,10 +73,9 @@ class ChromaVectors:
         collection = self._collection(kb)
         wanted = min(count, collection.count())
         if not wanted:
-            return []
+            return NONE
         answer = collection.query(query_embeddings=query, n_results=wanted, include=["distances"])
-        pairs = zip(answer["ids"][0], answer["distances"][0], strict=True)
-        return [(PassageId(int(name)), 1.0 - float(distance)) for name, distance in pairs]
+        return best([int(name) for name in answer["ids"][0]], 1.0 - np.asarray(answer["distances"][0]), wanted)
 
     def close(self) -> None:
         """Lets go of the files."""

@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vectorstore import derived
-from vectorstore.dense.interface import Scored
-from vectorstore.ranking import best, shortlist
+from vectorstore.ranking import Scored, best, found_in, shortlist
 from vectorstore.types import PassageId, Vectors
 
 FORM = 1
 _ARRAYS = ("matrix", "ids", "classes")
+ABSENT = -1
+"""What stands for the class of a row that is not there."""
+
 _CACHED_SELECTIONS = 256
 _TAIL_SHARE = 0.1
 _TAIL_ROWS = 4096
@@ -62,7 +64,7 @@ class ExactVectors:
         if not len(gone):
             return
         with self._lock:
-            self._alive[self._rows_of(gone)] = False
+            self._alive[self._living(gone)[1]] = False
             self._selections.clear()
             self._tail = [
                 (some[kept], numbers[kept], vectors[kept])
@@ -90,36 +92,30 @@ class ExactVectors:
             base = base[self._alive[base]]
             ids = np.concatenate([self._ids[base], tail_ids[later]])
             vectors = np.concatenate([self._matrix[base], tail_vectors[later]])
-        return best(_exactly(vectors, vector), ids, count)
+        return best(ids, _exactly(vectors, vector), count)
 
-    def cosines(self, query: Vectors, ids: Sequence[PassageId]) -> dict[PassageId, float]:
-        """The exact cosine of each id that is there and not deleted."""
+    def cosines(self, query: Vectors, ids: Any) -> Any:
+        """The exact cosine of each id; NaN for one that is not there or deleted."""
         vector = query.reshape(-1)
         wanted = np.asarray(ids, np.int64)
+        found = np.full(len(wanted), np.nan)
         with self._lock:
-            rows = self._rows_of(wanted)
-            rows = rows[self._alive[rows]]
-            found = {
-                PassageId(int(one)): float(score)
-                for one, score in zip(self._ids[rows], _exactly(self._matrix[rows], vector), strict=True)
-            }
-            tail_ids, _, tail_vectors = self._tail_arrays()
-        places = np.flatnonzero(np.isin(tail_ids, wanted))
-        if len(places):
-            scores = _exactly(tail_vectors[places], vector)
-            found.update({PassageId(int(one)): float(score) for one, score in zip(tail_ids[places], scores, strict=True)})
+            there, rows = self._living(wanted)
+            vectors = self._matrix[rows]
+            later, places = self._in_tail(wanted)
+            tail_vectors = self._tail_arrays()[2][places]
+        found[there], found[later] = _exactly(vectors, vector), _exactly(tail_vectors, vector)
         return found
 
-    def class_of(self, ids: Sequence[PassageId]) -> dict[PassageId, int]:
-        """The access class of each id that is there and not deleted."""
+    def class_of(self, ids: Any) -> Any:
+        """The access class of each id; ABSENT for one that is not there or deleted."""
         wanted = np.asarray(ids, np.int64)
+        found = np.full(len(wanted), ABSENT, np.int64)
         with self._lock:
-            rows = self._rows_of(wanted)
-            rows = rows[self._alive[rows]]
-            found = {PassageId(int(one)): int(number) for one, number in zip(self._ids[rows], self._classes[rows], strict=True)}
-            tail_ids, tail_classes, _ = self._tail_arrays()
-        places = np.flatnonzero(np.isin(tail_ids, wanted))
-        found.update({PassageId(int(tail_ids[place])): int(tail_classes[place]) for place in places})
+            there, rows = self._living(wanted)
+            found[there] = self._classes[rows]
+            later, places = self._in_tail(wanted)
+            found[later] = self._tail_arrays()[1][places]
         return found
 
     def ids(self) -> list[PassageId]:
@@ -181,11 +177,19 @@ class ExactVectors:
                 self._joined = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, self._dimension), np.float32))
         return self._joined
 
-    def _rows_of(self, ids: NDArray[np.int64]) -> Any:
-        if not len(self._sorted_ids):
-            return np.empty(0, np.int64)
-        places = np.minimum(np.searchsorted(self._sorted_ids, ids), len(self._sorted_ids) - 1)
-        return self._order[places[self._sorted_ids[places] == ids]]
+    def _living(self, ids: NDArray[np.int64]) -> tuple[Any, Any]:
+        """Which of the ids are of rows of the matrix that are not deleted, and these rows."""
+        there, places = found_in(self._sorted_ids, ids)
+        rows = self._order[places]
+        alive = self._alive[rows]
+        return there[alive], rows[alive]
+
+    def _in_tail(self, ids: NDArray[np.int64]) -> tuple[Any, Any]:
+        """Which of the ids are in the tail, and where."""
+        tail_ids, _, _ = self._tail_arrays()
+        order = np.argsort(tail_ids, kind="stable")
+        there, places = found_in(tail_ids[order], ids)
+        return there, order[places]
 
     def _runs(self, classes: frozenset[int] | None) -> tuple[Any, Any]:
         if classes is None:

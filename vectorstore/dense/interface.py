@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
+from vectorstore.ranking import Scored
 from vectorstore.types import PassageId, Vectors
-
-Scored = list[tuple[PassageId, float]]
-"""Passages with their cosine, best first."""
 
 
 class VectorKeeper(Protocol):
@@ -31,10 +29,10 @@ class VectorKeeper(Protocol):
 
 
 class DenseReader(Protocol):
-    """Scores vectors of permitted rows. `classes` maps permitted class numbers; None stands for every class."""
+    """Scores vectors of permitted rows by cosine. `classes` maps permitted class numbers; None stands for every class."""
 
     def search(self, query: Vectors, classes: frozenset[int] | None, count: int) -> Scored:
         """The `count` best permitted rows for a query of shape (1, dimension)."""
 
-    def cosines(self, query: Vectors, ids: Sequence[PassageId]) -> Mapping[PassageId, float]:
-        """The exact cosine of each of the ids that is there."""
+    def cosines(self, query: Vectors, ids: Any) -> Any:
+        """The exact cosine of each of the distinct ids, an array or a sequence; NaN for one that is not there."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from vectorstore.dense.interface import Scored
+from vectorstore.ranking import Scored, best
 from vectorstore.types import PassageId, Vectors
 
 
@@ -38,6 +38,5 @@ class MemoryVectors:
 
     def nearest(self, kb: str, query: Vectors, count: int) -> Scored:
         """The nearest rows, exactly."""
-        vector = query.reshape(-1)
-        scored = [(one, float(row @ vector)) for one, row in self._rows.get(kb, {}).items()]
-        return sorted(scored, key=lambda hit: (-hit[1], hit[0]))[:count]
+        vector, rows = query.reshape(-1), self._rows.get(kb, {})
+        return best(list(rows), [float(row @ vector) for row in rows.values()], count)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from vectorstore.dense.exact import ExactVectors
-from vectorstore.dense.interface import Scored, VectorKeeper
-from vectorstore.types import PassageId, Vectors
+import numpy as np
+
+from vectorstore.dense.exact import ABSENT, ExactVectors
+from vectorstore.dense.interface import VectorKeeper
+from vectorstore.ranking import NONE, Scored, best
+from vectorstore.types import Vectors
 
 EXACT_ROWS = 300_000
 """Exact scoring of this many rows of 384 takes about as long on two cores as over-fetching from the
@@ -41,13 +45,14 @@ class DensePlanner:
         permitted = self._exact.permitted(classes)
         if permitted <= self._exact_rows:
             return self._exact.search(query, classes, count)
-        found = [hit for kb in self._knowledge_bases(classes) for hit in self._from_graph(kb, query, classes, count)]
-        if len(found) < min(count, permitted):
+        bases = [self._from_graph(kb, query, classes, count) for kb in self._knowledge_bases(classes)] or [NONE]
+        ids, scores = np.concatenate([one.ids for one in bases]), np.concatenate([one.scores for one in bases])
+        if len(ids) < min(count, permitted):
             # A graph over many equal vectors falls apart, and what it does not reach it does not bring.
             return self._exact.search(query, classes, count)
-        return sorted(found, key=lambda hit: (-hit[1], hit[0]))[:count]
+        return best(ids, scores, count)
 
-    def cosines(self, query: Vectors, ids: Sequence[PassageId]) -> dict[PassageId, float]:
+    def cosines(self, query: Vectors, ids: Any) -> Any:
         """Always exact."""
         return self._exact.cosines(query, ids)
 
@@ -55,10 +60,11 @@ class DensePlanner:
         wanted = count * _OVER_FETCH
         while True:
             nearest = self._keeper.nearest(kb, query, wanted)
-            known = self._exact.class_of([one for one, _ in nearest])
-            kept = [hit for hit in nearest if hit[0] in known and (classes is None or known[hit[0]] in classes)]
+            known = self._exact.class_of(nearest.ids)
+            kept = nearest.ids[(known != ABSENT) if classes is None else np.isin(known, list(classes))]
             if len(kept) >= count or len(nearest) < wanted:
                 # The graph sums in its own order: a row that it finds has the score that it has without the graph.
-                exact = self._exact.cosines(query, [one for one, _ in kept])
-                return sorted(exact.items(), key=lambda hit: (-hit[1], hit[0]))[:count]
+                cosines = self._exact.cosines(query, kept)
+                there = ~np.isnan(cosines)
+                return best(kept[there], cosines[there], count)
             wanted *= 4

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
+from vectorstore.ranking import Scored
 from vectorstore.types import PassageId
 
 
@@ -21,13 +22,13 @@ class LexicalQuery(Protocol):
     passages: int
     """How many permitted passages there are."""
 
-    def best(self, count: int) -> list[tuple[PassageId, float]]:
+    def best(self, count: int) -> Scored:
         """The `count` best passages that hold a term, best first; of equal ones the lower id comes first."""
 
-    def scores(self, ids: Sequence[PassageId]) -> Mapping[PassageId, float]:
-        """The score of each of the ids that is permitted and holds a term."""
+    def scores(self, ids: Any) -> Any:
+        """The score of each of the ids, an array or a sequence; 0 for one that is not permitted or holds none of the terms."""
 
-    def holding(self, ids: Sequence[PassageId]) -> Any:
+    def holding(self, ids: Any) -> Any:
         """Which of the terms each of the ids holds: booleans, a row for each id and a column for each term, all False where
         an id is not permitted."""
 

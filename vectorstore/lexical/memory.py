@@ -10,6 +10,7 @@ import numpy as np
 
 from vectorstore.lexical.analysis import K1, B, idf, terms
 from vectorstore.lexical.interface import LexicalQuery
+from vectorstore.ranking import Scored, best
 from vectorstore.types import PassageId
 
 
@@ -41,10 +42,10 @@ class MemoryLexical:
     def query(self, terms: Sequence[str], classes: frozenset[int] | None) -> LexicalQuery:
         """Scores what is there now."""
         held = {one: counts for one, (number, counts) in self._passages.items() if classes is None or number in classes}
-        return _Scored(terms, held)
+        return _Counted(terms, held)
 
 
-class _Scored:
+class _Counted:
     """A LexicalQuery over counted passages."""
 
     def __init__(self, terms: Sequence[str], held: Mapping[PassageId, Counter[str]]) -> None:
@@ -60,15 +61,15 @@ class _Scored:
                     norm = K1 * (1 - B + B * counts.total() / mean)
                     self._scores[one] = self._scores.get(one, 0.0) + weight * counts[term] / (counts[term] + norm)
 
-    def best(self, count: int) -> list[tuple[PassageId, float]]:
+    def best(self, count: int) -> Scored:
         """All of them in order, cut."""
-        return sorted(self._scores.items(), key=lambda hit: (-hit[1], hit[0]))[:count]
+        return best(list(self._scores), list(self._scores.values()), count)
 
-    def scores(self, ids: Sequence[PassageId]) -> Mapping[PassageId, float]:
-        """Those of the ids."""
-        return {one: self._scores[one] for one in ids if one in self._scores}
+    def scores(self, ids: Any) -> Any:
+        """Looked up one by one."""
+        return np.array([self._scores.get(one, 0.0) for one in ids], np.float64)
 
-    def holding(self, ids: Sequence[PassageId]) -> Any:
+    def holding(self, ids: Any) -> Any:
         """Looked up one by one."""
         held = [[term in self._held.get(one, ()) for term in self._terms] for one in ids]
         return np.array(held, bool).reshape(len(ids), len(self._terms))

@@ -8,7 +8,7 @@ then is anything counted or weighed.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from vectorstore import derived
 from vectorstore.lexical.analysis import K1, B, idf
 from vectorstore.lexical.interface import LexicalQuery
 from vectorstore.lexical.segment import ARRAYS, Part, merged, of_arrays, of_texts
-from vectorstore.ranking import best
+from vectorstore.ranking import NONE, Scored, best, found_in
 from vectorstore.types import PassageId
 
 FORM = 1
@@ -105,37 +105,33 @@ class _Looked:
             (part.segment.ids, _scores(part, of_part, weights, mean)) for part, of_part in zip(parts, held, strict=True)
         ]
 
-    def best(self, count: int) -> list[tuple[PassageId, float]]:
+    def best(self, count: int) -> Scored:
         """The best of all parts."""
         holding = [(ids, scores, np.flatnonzero(scores)) for ids, scores in self._scored]
         if not holding:
-            return []
+            return NONE
         scores = np.concatenate([some[rows] for _, some, rows in holding])
-        return best(scores, np.concatenate([ids[rows] for ids, _, rows in holding]), count)
+        return best(np.concatenate([ids[rows] for ids, _, rows in holding]), scores, count)
 
-    def scores(self, ids: Sequence[PassageId]) -> Mapping[PassageId, float]:
-        """Those of the ids that are permitted and hold a term."""
-        wanted = np.unique(np.asarray(ids, np.int64))
-        found: dict[PassageId, float] = {}
-        for there, scores in self._scored:
-            rows = np.minimum(np.searchsorted(there, wanted), len(there) - 1) if len(there) else wanted[:0]
-            rows = rows[(there[rows] == wanted) & (scores[rows] > 0)] if len(there) else rows
-            found.update({PassageId(int(one)): float(score) for one, score in zip(there[rows], scores[rows], strict=True)})
+    def scores(self, ids: Any) -> Any:
+        """Over all parts; an id is in one of them."""
+        wanted = np.asarray(ids, np.int64)
+        found = np.zeros(len(wanted))
+        for of_part, scores in self._scored:
+            there, rows = found_in(of_part, wanted)
+            found[there] = scores[rows]
         return found
 
-    def holding(self, ids: Sequence[PassageId]) -> Any:
+    def holding(self, ids: Any) -> Any:
         """Over all parts; an id is in one of them."""
         wanted = np.asarray(ids, np.int64)
         found = np.zeros((len(wanted), len(self.frequencies)), bool)
-        for there, held in self._held:
-            if not len(there):
-                continue
-            rows = np.minimum(np.searchsorted(there, wanted), len(there) - 1)
-            known = there[rows] == wanted
+        for of_part, held in self._held:
+            there, rows = found_in(of_part, wanted)
             for place, holding in enumerate(held):
-                marked = np.zeros(len(there), bool)
+                marked = np.zeros(len(of_part), bool)
                 marked[holding] = True
-                found[:, place] |= known & marked[rows]
+                found[there, place] = marked[rows]
         return found
 
 
