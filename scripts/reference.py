@@ -158,7 +158,7 @@ def _reasons() -> Iterator[str]:
 
 
 def _switches() -> Iterator[str]:
-    yield "# What dependencies would send, and how it is switched off"
+    yield "# What dependencies would do unasked, and how it is switched off"
     yield ""
     yield "Set before the first import, in the command line, in every worker process and in the tests."
     yield from ("", "| dependency | variable | value | why |", "| --- | --- | --- | --- |")

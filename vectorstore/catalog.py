@@ -15,7 +15,18 @@ from sqlalchemy import Connection
 
 from policies.database import open_database
 from policies.labels import AccessClass, AccessClassId
-from vectorstore.catalog_rows import IS_LIVE, document_query, parts, passage_query, to_access, to_document, to_passage
+from vectorstore.catalog_rows import (
+    IS_LIVE,
+    LIVE_PASSAGES,
+    PASSAGES_BY_ID,
+    WANTED,
+    document_query,
+    parts,
+    to_access,
+    to_document,
+    to_passage,
+    wanted,
+)
 from vectorstore.tables import ACCESS_CLASS, DOCUMENT, PASSAGE, PROPERTY, VERSION
 from vectorstore.types import Document, DocumentDraft, DocumentId, Page, Passage, PassageId
 
@@ -90,18 +101,13 @@ class Catalog:
 
     def passages(self, ids: Sequence[PassageId], classes: Container[AccessClassId] | None) -> dict[PassageId, Passage]:
         """Those of the passages that are live and, where `classes` is given, in one of them; decided by this read alone."""
-        query = passage_query()
-        found: dict[PassageId, Passage] = {}
         with self.reading() as connection:
-            for part in parts(ids):
-                for row in connection.execute(query.where(PASSAGE.c.id.in_(part))):
-                    if classes is None or row.class_id in classes:
-                        found[PassageId(row.id)] = to_passage(row)
-        return found
+            found = [to_passage(row) for row in connection.execute(PASSAGES_BY_ID, wanted(ids))]
+        return {passage.id: passage for passage in found if classes is None or passage.access_class in classes}
 
     def passages_of(self, document: DocumentId) -> list[Passage]:
         """The live passages of a document, in the order of its text."""
-        query = passage_query().where(VERSION.c.document == document).order_by(PASSAGE.c.start)
+        query = LIVE_PASSAGES.where(VERSION.c.document == document).order_by(PASSAGE.c.start)
         with self.reading() as connection:
             return [to_passage(row) for row in connection.execute(query)]
 
@@ -122,11 +128,11 @@ class Catalog:
             query = query.where(DOCUMENT.c.source == source)
         if after is not None:
             query = query.where(DOCUMENT.c.id > after)
-        wanted = [ACCESS_CLASS.c.kb == kb] if kb is not None else []
+        conditions = [ACCESS_CLASS.c.kb == kb] if kb is not None else []
         if prefix is not None:
             # LIKE would not tell upper case from lower case, and would end at a NUL.
-            wanted.append(DOCUMENT.c.path.between(prefix, prefix + chr(sys.maxunicode)))
-        query = query.where(_permitted(classes, wanted))
+            conditions.append(DOCUMENT.c.path.between(prefix, prefix + chr(sys.maxunicode)))
+        query = query.where(_permitted(classes, conditions))
         with self.reading() as connection:
             return [to_document(row) for row in connection.execute(query.limit(limit))]
 
@@ -139,15 +145,14 @@ class Catalog:
 
     def classes_by_document(self, documents: Iterable[str]) -> dict[str, AccessClassId]:
         """The access class of each of the documents that is live, by one statement whatever their number."""
-        wanted = sa.text("SELECT value FROM json_each(:documents)").bindparams(documents=json.dumps(list(documents)))
         query = (
             sa.select(DOCUMENT.c.id, ACCESS_CLASS.c.id.label("class_id"))
             .join(VERSION, VERSION.c.id == DOCUMENT.c.live_version)
             .join(ACCESS_CLASS, ACCESS_CLASS.c.number == VERSION.c.access_class)
-            .where(IS_LIVE, DOCUMENT.c.id.in_(wanted))
+            .where(IS_LIVE, DOCUMENT.c.id.in_(WANTED))
         )
         with self.reading() as connection:
-            return {row.id: AccessClassId(row.class_id) for row in connection.execute(query)}
+            return {row.id: AccessClassId(row.class_id) for row in connection.execute(query, wanted(documents))}
 
     def browse(
         self, classes: frozenset[int] | None, *, named: str = "", offset: int = 0, limit: int = 100
@@ -155,11 +160,11 @@ class Catalog:
         """Live documents of these classes, numbers as for `documents`, by source and path, those behind the first `offset`,
         and how many there are in all. `named` keeps those whose title or path holds it, whatever the case of its letters a
         to z."""
-        wanted = []
+        conditions = []
         if named:
             pattern = "%" + named.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-            wanted.append(sa.or_(*(column.like(pattern, escape="\\") for column in (VERSION.c.title, DOCUMENT.c.path))))
-        query = document_query().where(_permitted(classes, wanted))
+            conditions.append(sa.or_(*(column.like(pattern, escape="\\") for column in (VERSION.c.title, DOCUMENT.c.path))))
+        query = document_query().where(_permitted(classes, conditions))
         page = query.order_by(DOCUMENT.c.source, DOCUMENT.c.path).offset(offset).limit(limit)
         with self.reading() as connection:
             count = connection.execute(query.with_only_columns(sa.func.count())).scalar()
@@ -218,18 +223,18 @@ class Catalog:
             return {row[0]: {"documents": row[1], "passages": row[2]} for row in connection.execute(query)}
 
 
-def _permitted(classes: frozenset[int] | None, wanted: Sequence[Any]) -> Any:
-    """The condition of being of one of these classes, and all that is wanted besides.
+def _permitted(classes: frozenset[int] | None, conditions: Sequence[Any]) -> Any:
+    """The condition of being of one of these classes, and the conditions besides.
 
     NOTE: Of a version that is not permitted nothing else is looked at, and its class is looked up in a table that was made
-    before: so neither what is wanted nor how many classes are permitted is to be told from the time that forbidden documents
+    before: so neither the conditions nor how many classes are permitted is to be told from the time that forbidden documents
     take.
     """
     if classes is None:
-        return sa.and_(sa.true(), *wanted)
+        return sa.and_(sa.true(), *conditions)
     table = sa.literal(_table(classes), sa.LargeBinary)
     permitted = sa.func.substr(table, VERSION.c.access_class + 1, 1) == b"\x01"
-    return sa.case((permitted, sa.and_(sa.true(), *wanted)), else_=sa.false())
+    return sa.case((permitted, sa.and_(sa.true(), *conditions)), else_=sa.false())
 
 
 @lru_cache(maxsize=256)

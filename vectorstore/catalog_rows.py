@@ -3,41 +3,59 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 
 import sqlalchemy as sa
 
-from policies.labels import AccessClass, AccessClassId, Label, Origin
+from policies.labels import AccessClass, Label, Origin
 from vectorstore.tables import ACCESS_CLASS, DOCUMENT, PASSAGE, VERSION
-from vectorstore.types import Document, DocumentId, Passage, PassageId
+from vectorstore.types import Document, DocumentId, Passage
 
 PENDING, LIVE, DEAD, PURGED = "pending", "live", "dead", "purged"
 IS_LIVE = VERSION.c.state.concat("") == LIVE
 """An expression on purpose: nearly every version is live, and by the index of the state SQLite would read them all."""
 
+WANTED = sa.text("SELECT value FROM json_each(:wanted)")
+"""Stands for a list of any length in a statement that is prepared once; `wanted` binds it."""
+
 _CHUNK = 500
 """Values in one IN list; SQLite refuses more than 32,766 variables, and short lists keep statements cached."""
 
 
-def passage_query() -> Any:
-    """Live passages with what is told of their documents."""
-    return (
-        sa.select(
-            PASSAGE,
-            VERSION.c.document,
-            VERSION.c.number,
-            VERSION.c.title,
-            DOCUMENT.c.path,
-            ACCESS_CLASS.c.id.label("class_id"),
-            ACCESS_CLASS.c.kb,
-            ACCESS_CLASS.c.classification,
-        )
-        .join(VERSION, VERSION.c.id == PASSAGE.c.version)
-        .join(DOCUMENT, DOCUMENT.c.id == VERSION.c.document)
-        .join(ACCESS_CLASS, ACCESS_CLASS.c.number == VERSION.c.access_class)
-        .where(IS_LIVE)
-    )
+def wanted(values: Iterable[Any]) -> dict[str, str]:
+    """The parameter of a statement with WANTED in it."""
+    return {"wanted": json.dumps(list(values))}
+
+
+_COLUMNS = {
+    "id": PASSAGE.c.id,
+    "document": VERSION.c.document,
+    "version": VERSION.c.number,
+    "path": DOCUMENT.c.path,
+    "title": VERSION.c.title,
+    "heading": PASSAGE.c.heading,
+    "page": PASSAGE.c.page,
+    "start": PASSAGE.c.start,
+    "end": PASSAGE.c.end,
+    "text": PASSAGE.c.text,
+    "content_sha256": PASSAGE.c.content_sha256,
+    "access_class": ACCESS_CLASS.c.id,
+    "classification": ACCESS_CLASS.c.classification,
+    "kb": ACCESS_CLASS.c.kb,
+}
+LIVE_PASSAGES = (
+    sa.select(*(_COLUMNS[field.name].label(field.name) for field in fields(Passage)))
+    .join(VERSION, VERSION.c.id == PASSAGE.c.version)
+    .join(DOCUMENT, DOCUMENT.c.id == VERSION.c.document)
+    .join(ACCESS_CLASS, ACCESS_CLASS.c.number == VERSION.c.access_class)
+    .where(IS_LIVE)
+)
+"""Live passages with what is told of their documents: the fields of Passage in their order."""
+
+PASSAGES_BY_ID = LIVE_PASSAGES.where(PASSAGE.c.id.in_(WANTED))
+"""Those of the ids that `wanted` binds. Every question asks this, some of them several times: it is made once."""
 
 
 def document_query() -> Any:
@@ -61,23 +79,9 @@ def document_query() -> Any:
 
 
 def to_passage(row: Any) -> Passage:
-    """A row of `passage_query`."""
-    return Passage(
-        id=PassageId(row.id),
-        document=DocumentId(row.document),
-        version=row.number,
-        path=row.path,
-        title=row.title,
-        heading=tuple(json.loads(row.heading)),
-        page=row.page,
-        start=row.start,
-        end=row.end,
-        text=row.text,
-        content_sha256=row.content_sha256,
-        access_class=AccessClassId(row.class_id),
-        classification=row.classification,
-        kb=row.kb,
-    )
+    """A row of LIVE_PASSAGES."""
+    identifier, document, version, path, title, heading, *rest = row
+    return Passage(identifier, document, version, path, title, tuple(json.loads(heading)), *rest)
 
 
 def to_document(row: Any) -> Document:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +15,13 @@ from vectorstore.fusion import Fused, fuse, lift, lifted, with_proximity
 from vectorstore.lexical.analysis import bound, idf, terms
 from vectorstore.proximity import most_proximity, proximity
 from vectorstore.store import Store
-from vectorstore.types import Hit, PassageId, SearchResult
+from vectorstore.types import Hit, PassageId, SearchResult, Vectors
 
 CANDIDATES = 200
 """Candidates taken from each side: of 100,000 passages 100 miss one in a hundred of the ten best (bench/search.py)."""
 
-_STEP = 16
-"""Candidates whose text is read at once; mostly the first sixteen settle which ten are best (bench/search.py)."""
+_FIRST, _MORE = 12, 4
+"""Candidates whose texts are read first, and then at a time: twelve settle mostly which ten are best (bench/search.py)."""
 
 _ROUNDING = 1e-9
 """More than what the order of summing can move a score of at most 1."""
@@ -32,6 +33,7 @@ class Search:
     def __init__(self, store: Store, embedder: Embedder) -> None:
         self._store = store
         self._embedder = embedder
+        self._beside = ThreadPoolExecutor(thread_name_prefix="question")
 
     def search(self, question: str, scope: Scope, *, limit: int, kb: str | None = None) -> SearchResult:
         """The `limit` best passages that the scope permits, best first, each live when it was read.
@@ -42,16 +44,20 @@ class Search:
         classes = self._store.class_numbers(scope, kb)
         if classes is not None and not classes:
             return SearchResult([], 0, {})
-        asked = _Asked(self._store, self._embedder, question, classes)
-        step, wider = max(_STEP, limit), 1
+        # The words are looked up while the question is embedded, which takes longer.
+        vector = self._beside.submit(self._embedder.embed_query, question)
+        asked = _Asked(self._store, vector, question, classes)
+        wider = 1
         while True:
             candidates, exhausted = asked.candidates(wider, limit)
             hits: list[Hit] = []
             # What was removed or relabelled since is dropped by this read, so later candidates move up.
-            for start in range(0, len(candidates), step):
+            start, step = 0, max(_FIRST, limit)
+            while start < len(candidates):
                 if len(hits) >= limit and candidates.highest[start] < _best(hits, limit)[-1].score - _ROUNDING:
                     break
                 hits += asked.hits(candidates.fused.taken(slice(start, start + step)), scope)
+                start, step = start + step, max(_MORE, limit // 3)
             if len(hits) >= limit or exhausted:
                 hits = lifted([*hits, *asked.beside(_best(hits, limit), hits, scope, limit)])
                 return SearchResult(_best(hits, limit), len(candidates), asked.weights)
@@ -78,12 +84,12 @@ class _Candidates:
 class _Asked:
     """One question over those classes of one store. What words weigh is counted over these alone."""
 
-    def __init__(self, store: Store, embedder: Embedder, question: str, classes: frozenset[int] | None) -> None:
+    def __init__(self, store: Store, vector: Future[Vectors], question: str, classes: frozenset[int] | None) -> None:
         self._store = store
         self._classes = classes
         self._words = terms(question)
         self._distinct = list(dict.fromkeys(self._words))
-        self._vector = embedder.embed_query(question)
+        self._vector = vector
         self._query = store.lexical.query(self._distinct, classes)
         frequencies, passages = self._query.frequencies, self._query.passages
         self._highest = bound(frequencies, passages)
@@ -93,7 +99,7 @@ class _Asked:
         """What words and meaning bring, those that may score highest first, and whether that is all there is."""
         most = wider * max(CANDIDATES, limit)
         lexical = self._query.best(wider * CANDIDATES)
-        dense = self._store.dense.search(self._vector, self._classes, most)
+        dense = self._store.dense.search(self._vector.result(), self._classes, most)
         ids = np.union1d(lexical.ids, dense.ids)
         cosines = np.full(len(ids), np.nan)
         cosines[np.searchsorted(ids, dense.ids)] = dense.scores
@@ -133,7 +139,7 @@ class _Asked:
         """The candidates as both sides tell them exactly, and how far each may come. Where a cosine is NaN it is looked up: a
         candidate of words alone has one too."""
         missing = np.flatnonzero(np.isnan(cosines))
-        cosines[missing] = np.nan_to_num(self._store.dense.cosines(self._vector, ids[missing]))
+        cosines[missing] = np.nan_to_num(self._store.dense.cosines(self._vector.result(), ids[missing]))
         fused = fuse(ids, self._query.scores(ids), self._highest, cosines)
         most = most_proximity(self._words, self.weights, self._query.holding(ids))
         return _Candidates(fused, with_proximity(fused.score, most))
