@@ -15,13 +15,16 @@ from vectorstore.fusion import Fused, fuse, lift, lifted, with_proximity
 from vectorstore.lexical.analysis import bound, idf, terms
 from vectorstore.proximity import most_proximity, proximity
 from vectorstore.store import Store
-from vectorstore.types import Hit, PassageId, SearchResult, Vectors
+from vectorstore.types import Hit, Passage, PassageId, SearchResult, Vectors
 
 CANDIDATES = 200
 """Candidates taken from each side: of 100,000 passages 100 miss one in a hundred of the ten best (bench/search.py)."""
 
 _FIRST, _MORE = 12, 4
 """Candidates whose texts are read first, and then at a time: twelve settle mostly which ten are best (bench/search.py)."""
+
+_LIKELY = 10
+"""Passages that are read before a question's meaning is known: the first by words, of which seven or eight are wanted."""
 
 _ROUNDING = 1e-9
 """More than what the order of summing can move a score of at most 1."""
@@ -44,9 +47,9 @@ class Search:
         classes = self._store.class_numbers(scope, kb)
         if classes is not None and not classes:
             return SearchResult([], 0, {})
-        # The words are looked up while the question is embedded, which takes longer.
         vector = self._beside.submit(self._embedder.embed_query, question)
-        asked = _Asked(self._store, vector, question, classes)
+        asked = _Asked(self._store, vector, question, scope, classes)
+        asked.read_likely()
         wider = 1
         while True:
             candidates, exhausted = asked.candidates(wider, limit)
@@ -56,13 +59,14 @@ class Search:
             while start < len(candidates):
                 if len(hits) >= limit and candidates.highest[start] < _best(hits, limit)[-1].score - _ROUNDING:
                     break
-                hits += asked.hits(candidates.fused.taken(slice(start, start + step)), scope)
+                hits += asked.hits(candidates.fused.taken(slice(start, start + step)))
                 start, step = start + step, max(_MORE, limit // 3)
             if len(hits) >= limit or exhausted:
-                hits = lifted([*hits, *asked.beside(_best(hits, limit), hits, scope, limit)])
+                hits = lifted([*hits, *asked.beside(_best(hits, limit), hits, limit)])
                 return SearchResult(_best(hits, limit), len(candidates), asked.weights)
-            # In the middle of a large change every candidate may be one that went or is still to come: look further.
+            # In the middle of a large change every candidate may be one that went or is still to come: look further, and again.
             wider *= 4
+            asked.forget_texts()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,8 +88,11 @@ class _Candidates:
 class _Asked:
     """One question over those classes of one store. What words weigh is counted over these alone."""
 
-    def __init__(self, store: Store, vector: Future[Vectors], question: str, classes: frozenset[int] | None) -> None:
+    def __init__(
+        self, store: Store, vector: Future[Vectors], question: str, scope: Scope, classes: frozenset[int] | None
+    ) -> None:
         self._store = store
+        self._scope = scope
         self._classes = classes
         self._words = terms(question)
         self._distinct = list(dict.fromkeys(self._words))
@@ -94,6 +101,14 @@ class _Asked:
         frequencies, passages = self._query.frequencies, self._query.passages
         self._highest = bound(frequencies, passages)
         self.weights = {term: idf(frequency, passages) for term, frequency in zip(self._distinct, frequencies, strict=True)}
+
+        self._texts: dict[PassageId, tuple[Passage, float] | None] = {}
+
+    def read_likely(self) -> None:
+        """Reads what words alone would bring first while the question is still being embedded, which takes longer than to look
+        words up. Most of it is read in any case (bench/search.py)."""
+        if not self._vector.done():
+            self._read(self._query.best(_LIKELY).ids.tolist())
 
     def candidates(self, wider: int, limit: int) -> tuple[_Candidates, bool]:
         """What words and meaning bring, those that may score highest first, and whether that is all there is."""
@@ -106,18 +121,32 @@ class _Asked:
         found = self._joined(ids, cosines)
         return found.taken(np.lexsort((ids, -found.highest))), len(dense) < most
 
-    def hits(self, candidates: Fused, scope: Scope) -> list[Hit]:
-        """Those of the candidates that are live and permitted now, in the same order."""
-        found = self._store.fetch(candidates.ids.tolist(), scope)
+    def forget_texts(self) -> None:
+        """Whatever is wanted from now on is read from the catalog again."""
+        self._texts.clear()
+
+    def hits(self, candidates: Fused) -> list[Hit]:
+        """Those of the candidates that are live and permitted when they are read, in the same order."""
+        self._read(candidates.ids.tolist())
         hits = []
         for one, score, lexical, dense in candidates.rows():
-            passage = found.get(one)
-            if passage is not None:
-                near = proximity(self._words, self.weights, terms(passage.title), terms(passage.text))
+            if (read := self._texts[one]) is not None:
+                passage, near = read
                 hits.append(Hit(passage, with_proximity(score, near), lexical, dense, near))
         return hits
 
-    def beside(self, best: Sequence[Hit], known: Sequence[Hit], scope: Scope, limit: int) -> list[Hit]:
+    def _read(self, ids: Sequence[PassageId]) -> None:
+        """Keeps of each passage how near to each other it holds the terms; None where it went or is not permitted."""
+        new = [one for one in ids if one not in self._texts]
+        found = self._store.fetch(new, self._scope) if new else {}
+        for one in new:
+            passage = found.get(one)
+            self._texts[one] = None if passage is None else (passage, self._proximity(passage))
+
+    def _proximity(self, passage: Passage) -> float:
+        return proximity(self._words, self.weights, terms(passage.title), terms(passage.text))
+
+    def beside(self, best: Sequence[Hit], known: Sequence[Hit], limit: int) -> list[Hit]:
         """The passages before and after the best in their documents that are not known yet and may be lifted among these: no
         candidates by themselves."""
         there = {hit.passage.id for hit in known}
@@ -133,7 +162,7 @@ class _Asked:
             highest = zip(ids.tolist(), wanted.highest.tolist(), strict=True)
             wanted = wanted.taken([place for place, (one, most) in enumerate(highest) if lift(most, better[one]) >= least])
         documents = {hit.passage.document for hit in best}
-        return [hit for hit in self.hits(wanted.fused, scope) if hit.passage.document in documents]
+        return [hit for hit in self.hits(wanted.fused) if hit.passage.document in documents]
 
     def _joined(self, ids: Any, cosines: Any) -> _Candidates:
         """The candidates as both sides tell them exactly, and how far each may come. Where a cosine is NaN it is looked up: a

@@ -129,6 +129,18 @@ def test_no_text_that_is_left_unread_would_have_come_among_the_best(mixed: Store
         assert few == found(mixed, " ".join(words), limit=limit)
 
 
+def test_a_passage_that_was_still_to_come_is_read_again_when_a_search_looks_further(
+    mixed: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = found(mixed, "annual leave", limit=10)
+    fetch, search = mixed.fetch, mixed.dense.search
+    rounds: list[int] = []
+    monkeypatch.setattr(mixed.dense, "search", lambda *given: rounds.append(1) or search(*given))
+    monkeypatch.setattr(mixed, "fetch", lambda ids, scope: fetch(ids, scope) if len(rounds) > 1 else {})
+    assert found(mixed, "annual leave", limit=10) == before
+    assert len(rounds) == 2
+
+
 def test_most_texts_are_left_unread(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
     fetch = store.fetch
