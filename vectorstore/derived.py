@@ -35,7 +35,8 @@ def read(directory: Path, form: int, generation: str, names: Sequence[str]) -> d
         stamp = json.loads((directory / _STAMP).read_text(encoding="utf-8"))
         if not isinstance(stamp, dict) or (stamp.get("form"), stamp.get("generation")) != (form, generation):
             return None
-        arrays = {name: np.load(directory / f"{name}.npy", mmap_mode="r") for name in names}
+        # Plain views of the mapped files: numpy's own class for these runs Python code whenever a piece is taken.
+        arrays = {name: np.asarray(np.load(directory / f"{name}.npy", mmap_mode="r")) for name in names}
     except (OSError, ValueError, EOFError):  # numpy says EOFError of an empty file
         return None
     if stamp.get("shapes") != {name: list(array.shape) for name, array in arrays.items()}:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,12 @@ _TAIL_SHARE = 0.1
 _TAIL_ROWS = 4096
 """The tail is merged into the matrix once it holds more rows than this and than the share of the whole."""
 
+_SHORT_RUN, _BLOCK = 60, 512
+"""Runs of fewer rows are copied together and scored in blocks that a core's cache holds: one product each would cost more."""
+
+_MANY_PIECES = 8
+"""So many products are shared with a second thread: numpy divides one large product between the cores, but not many small."""
+
 _ROUNDING = 3 * 2.0**-24
 """For each dimension, more than what the order of summing can move two products of float32 unit vectors apart (Higham 2002,
 section 3.1)."""
@@ -39,6 +46,7 @@ class ExactVectors:
     def __init__(self, dimension: int) -> None:
         self._dimension = dimension
         self._lock = threading.RLock()
+        self._helper = ThreadPoolExecutor(1, "vectors")
         self._tail: list[tuple[Any, Any, Any]] = []
         self._tail_rows = 0
         self._joined: tuple[Any, Any, Any] | None = None
@@ -77,7 +85,7 @@ class ExactVectors:
     def permitted(self, classes: frozenset[int] | None) -> int:
         """How many rows a search over those classes may find."""
         with self._lock:
-            _, rows, dead = self._selection(classes)
+            rows, _, dead = self._selection(classes)
             return len(rows) - (0 if dead is None else int(dead.sum())) + len(self._tail_selection(classes))
 
     def search(self, query: Vectors, classes: frozenset[int] | None, count: int) -> Scored:
@@ -213,26 +221,40 @@ class ExactVectors:
         return found
 
     def _selection(self, classes: frozenset[int] | None) -> tuple[Any, Any, Any]:
-        """The runs of permitted rows, these rows, and which of them are deleted, None where none is."""
+        """The permitted rows, the pieces in which they are scored, and which of them are deleted, None where none is."""
         found = self._selections.get(classes)
         if found is None:
             starts, ends = self._runs(classes)
-            runs = list(zip(starts.tolist(), ends.tolist(), strict=True))
+            order = np.argsort(ends - starts < _SHORT_RUN, kind="stable")
+            runs = list(zip(starts[order].tolist(), ends[order].tolist(), strict=True))
             rows = np.concatenate([np.arange(start, end, dtype=np.int32) for start, end in runs] or [np.empty(0, np.int32)])
+            place, pieces = 0, list[tuple[int, Any]]()
+            for start, end in runs:
+                if end - start >= _SHORT_RUN:
+                    pieces.append((place, slice(start, end)))
+                    place += end - start
+            pieces += [(start, rows[start : start + _BLOCK]) for start in range(place, len(rows), _BLOCK)]
             dead = ~self._alive[rows]
-            found = _kept(self._selections, classes, (runs, rows, dead if dead.any() else None))
+            found = _kept(self._selections, classes, (rows, pieces, dead if dead.any() else None))
         return found
 
     def _base_scores(self, vector: Any, classes: frozenset[int] | None) -> tuple[Any, Any]:
-        runs, rows, dead = self._selection(classes)
+        rows, pieces, dead = self._selection(classes)
         scores = np.empty(len(rows), np.float32)
-        place = 0
-        for start, end in runs:
-            np.dot(self._matrix[start:end], vector, out=scores[place : place + end - start])
-            place += end - start
+        if len(pieces) < _MANY_PIECES:
+            self._score(pieces, vector, scores)
+        else:
+            other = self._helper.submit(self._score, pieces[1::2], vector, scores)
+            self._score(pieces[::2], vector, scores)
+            other.result()
         if dead is not None:
             scores[dead] = -np.inf
         return rows, scores
+
+    def _score(self, pieces: Sequence[tuple[int, Any]], vector: Any, scores: Any) -> None:
+        for place, piece in pieces:
+            part = self._matrix[piece]
+            np.dot(part, vector, out=scores[place : place + len(part)])
 
 
 def _kept(cache: dict[frozenset[int] | None, Any], classes: frozenset[int] | None, made: Any) -> Any:
