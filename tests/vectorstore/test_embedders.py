@@ -234,7 +234,7 @@ def linked(model: Path, target: Path) -> Path:
     ("name", "damage"),
     [
         *((name, damage) for name in ("model.onnx", "model-int8.onnx", "tokenizer.json") for damage in ("absent", "changed")),
-        *(("manifest.json", damage) for damage in ("absent", "changed", "older")),
+        *(("manifest.json", damage) for damage in ("absent", "changed", "older", "older graph")),
     ],
 )
 def test_a_model_that_is_whole_is_kept_and_one_that_is_not_is_built_anew(
@@ -248,6 +248,11 @@ def test_a_model_that_is_whole_is_kept_and_one_that_is_not_is_built_anew(
         (model / name).write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
     elif damage == "older":
         (model / name).write_text(json.dumps({**json.loads(original), "form": 0}), encoding="utf-8")
+    elif damage == "older graph":
+        (model / name).write_text(json.dumps({**json.loads(original), "graph": 1}), encoding="utf-8")
+        with pytest.raises(DataDirectoryError, match="of this version") as refused:
+            OnnxEmbedder(model, threads=1)
+        assert "inhouse init" in str(refused.value.hint)
     with pytest.raises(DataDirectoryError, match="cannot build"):
         prepare(model)
     # The old one is not thrown away before a new one is there.

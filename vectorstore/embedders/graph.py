@@ -14,13 +14,11 @@ from safetensors.numpy import load_file
 OPSET = 20
 """The first opset with Gelu."""
 
-_MASKED = -1e9
-"""Added to attention scores of padding; far below any score, and far from float32's limit."""
-
 
 def build_graph(weights: Path, config: Path, target: Path) -> None:
-    """Writes to `target` a model with inputs `input_ids` and `attention_mask` (int64, batch x sequence) and the output
-    `embedding` (float32, batch x hidden, unit length): BERT, then the mean over unmasked tokens, then normalisation.
+    """Writes to `target` a model with the input `input_ids` (int64, batch x sequence) and the output `embedding` (float32,
+    batch x hidden, unit length): BERT, then the mean over tokens, then normalisation. It knows no padding: a batch has texts
+    of one length.
 
     `weights` are safetensors with the names of Hugging Face's BertModel. Raises ValueError for a config that is not
     BERT with exact GELU and absolute positions. Architecture: Devlin et al., arXiv 1810.04805; pooling: Reimers and
@@ -48,18 +46,14 @@ class _Encoder:
 
     def model(self) -> Any:
         hidden = self._embeddings()
-        bias = self._attention_bias()
         for index in range(int(self._settings["num_hidden_layers"])):
-            hidden = self._layer(f"encoder.layer.{index}", hidden, bias)
+            hidden = self._layer(f"encoder.layer.{index}", hidden)
         self._pool(hidden)
         shape = ["batch", "sequence"]
         graph = helper.make_graph(
             self._nodes,
             "sentence_encoder",
-            [
-                helper.make_tensor_value_info("input_ids", TensorProto.INT64, shape),
-                helper.make_tensor_value_info("attention_mask", TensorProto.INT64, shape),
-            ],
+            [helper.make_tensor_value_info("input_ids", TensorProto.INT64, shape)],
             [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", self._hidden])],
             list(self._constants.values()),
         )
@@ -77,21 +71,15 @@ class _Encoder:
         total = self._node("Add", [self._node("Add", [words, places]), kind])
         return self._normalise("embeddings.LayerNorm", total)
 
-    def _attention_bias(self) -> str:
-        mask = self._node("Cast", ["attention_mask"], to=TensorProto.FLOAT)
-        inverse = self._node("Sub", [self._constant("one_float", np.float32(1)), mask])
-        scaled = self._node("Mul", [inverse, self._constant("masked", np.float32(_MASKED))])
-        return self._node("Unsqueeze", [scaled, self._constant("head_axes", np.array([1, 2], np.int64))])
-
-    def _layer(self, name: str, hidden: str, bias: str) -> str:
-        attended = self._attention(f"{name}.attention.self", hidden, bias)
+    def _layer(self, name: str, hidden: str) -> str:
+        attended = self._attention(f"{name}.attention.self", hidden)
         projected = self._dense(f"{name}.attention.output.dense", attended)
         hidden = self._normalise(f"{name}.attention.output.LayerNorm", self._node("Add", [projected, hidden]))
         inner = self._node("Gelu", [self._dense(f"{name}.intermediate.dense", hidden)])
         outer = self._dense(f"{name}.output.dense", inner)
         return self._normalise(f"{name}.output.LayerNorm", self._node("Add", [outer, hidden]))
 
-    def _attention(self, name: str, hidden: str, bias: str) -> str:
+    def _attention(self, name: str, hidden: str) -> str:
         size = self._hidden // self._heads
         split = self._constant("split_heads", np.array([0, 0, self._heads, size], np.int64))
         merge = self._constant("merge_heads", np.array([0, 0, self._hidden], np.int64))
@@ -103,17 +91,12 @@ class _Encoder:
         query, key, value = heads("query", [0, 2, 1, 3]), heads("key", [0, 2, 3, 1]), heads("value", [0, 2, 1, 3])
         scores = self._node("MatMul", [query, key])
         scaled = self._node("Mul", [scores, self._constant("scale", np.float32(size**-0.5))])
-        weights = self._node("Softmax", [self._node("Add", [scaled, bias])], axis=-1)
+        weights = self._node("Softmax", [scaled], axis=-1)
         together = self._node("Transpose", [self._node("MatMul", [weights, value])], perm=[0, 2, 1, 3])
         return self._node("Reshape", [together, merge])
 
     def _pool(self, hidden: str) -> None:
-        mask = self._node("Cast", ["attention_mask"], to=TensorProto.FLOAT)
-        column = self._node("Unsqueeze", [mask, self._constant("last_axis", np.array([2], np.int64))])
-        along = self._constant("sequence_axis", np.array([1], np.int64))
-        total = self._node("ReduceSum", [self._node("Mul", [hidden, column]), along], keepdims=0)
-        count = self._node("ReduceSum", [column, along], keepdims=0)
-        mean = self._node("Div", [total, count])
+        mean = self._node("ReduceMean", [hidden, self._constant("sequence_axis", np.array([1], np.int64))], keepdims=0)
         self._nodes.append(helper.make_node("LpNormalization", [mean], ["embedding"], axis=-1, p=2))
 
     def _dense(self, name: str, value: str) -> str:

@@ -24,6 +24,9 @@ WINDOW = 256
 FORM = 1
 """The version of how the graph is built and quantised; a change makes other vectors and so another fingerprint."""
 
+_GRAPH = 2
+"""The version of how the same vectors are computed; a change needs the graph built anew, and no index."""
+
 _UNWANTED = ["SkipLayerNormFusion"]
 """A fusion of ONNX Runtime whose kernel is slower than the two that it replaces (bench/embedders.py --ways)."""
 
@@ -86,6 +89,7 @@ def _build(source: Path, work: Path) -> None:
     shutil.copyfile(source / _TOKENIZER, work / _TOKENIZER)
     manifest = {
         "form": FORM,
+        "graph": _GRAPH,
         "weights": PINNED["model.safetensors"],
         "files": {name: sha256_of(work / name) for name in (_FULL, _INT8, _TOKENIZER)},
     }
@@ -96,7 +100,7 @@ def _is_current(model: Path) -> bool:
     try:
         manifest = json.loads((model / _MANIFEST).read_text(encoding="utf-8"))
         return bool(
-            manifest["form"] == FORM
+            (manifest["form"], manifest["graph"]) == (FORM, _GRAPH)
             and manifest["weights"] == PINNED["model.safetensors"]
             and all(sha256_of(model / name) == expected for name, expected in manifest["files"].items())
         )
@@ -113,8 +117,9 @@ class OnnxEmbedder:
         from tokenizers import Tokenizer
 
         name = _INT8 if quantised else _FULL
-        if not (model / _MANIFEST).is_file():
-            raise DataDirectoryError(f"there is no embedding model in {model}", hint="Build it: inhouse init")
+        manifest = json.loads((model / _MANIFEST).read_text(encoding="utf-8")) if (model / _MANIFEST).is_file() else {}
+        if manifest.get("graph") != _GRAPH:
+            raise DataDirectoryError(f"there is no embedding model of this version in {model}", hint="Build it: inhouse init")
         options = onnxruntime.SessionOptions()
         # Several texts side by side, each on one thread, lose no time waiting for each other inside an operator.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -129,7 +134,6 @@ class OnnxEmbedder:
         self._whole = Tokenizer.from_file(str(model / _TOKENIZER))
         self._whole.no_truncation()
         self._whole.no_padding()
-        manifest = json.loads((model / _MANIFEST).read_text(encoding="utf-8"))
         self._dimension = int(self._session.get_outputs()[0].shape[1])
         kind = "int8" if quantised else "float32"
         self._fingerprint = IndexFingerprint(
@@ -168,5 +172,4 @@ class OnnxEmbedder:
         return self.embed([text])
 
     def _run(self, pieces: list[int]) -> Any:
-        ids = np.array([pieces], np.int64)
-        return self._session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0][0]
+        return self._session.run(None, {"input_ids": np.array([pieces], np.int64)})[0][0]
