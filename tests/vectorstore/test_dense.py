@@ -25,12 +25,14 @@ CLASSES = st.integers(0, 5)
 
 
 class AgainstBruteForce(RuleBasedStateMachine):
-    """`rows` is what must be there; the tail merges after a few rows, so that both places are searched all the time."""
+    """`rows` is what must be there."""
 
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(vectorstore.dense.exact, "_TAIL_ROWS", 5)
+        # So that a few rows are in both places, and in as many pieces as many rows are.
+        for name, few in (("_TAIL_ROWS", 5), ("_SHORT_RUN", 3), ("_BLOCK", 2), ("_MANY_PIECES", 3)):
+            self.patch.setattr(vectorstore.dense.exact, name, few)
         self.directory = Path(tempfile.mkdtemp())
         self.rows: dict[int, tuple[int, Any]] = {}
         self.next = 0
