@@ -25,7 +25,7 @@ set_switches()
 import numpy as np  # noqa: E402
 from datasets import data_folder, lines, ndcg, questions  # noqa: E402
 
-from service.wiring import granted_cores  # noqa: E402
+from policies.cores import granted_cores  # noqa: E402
 from vectorstore.embedders import onnx  # noqa: E402
 from vectorstore.embedders.interface import Embedder  # noqa: E402
 from vectorstore.embedders.onnx import OnnxEmbedder, prepare  # noqa: E402

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -13,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from policies.audit.log import AuditLog
+from policies.cores import granted_cores
 from policies.errors import DataDirectoryError
 from policies.identity import Principal
 from service.settings_groups import DEFAULT_RUNTIME
@@ -294,13 +294,6 @@ class Installation:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-def granted_cores() -> int:
-    """The cores that this process may run on, which a container or a scheduler may have cut."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def embedder_words(directory: Path, settings: Settings) -> Mapping[str, Any]:

@@ -31,7 +31,7 @@ def shortlist(scores: Any, count: int, margin: float = 0.0) -> Any:
         return np.arange(len(scores))
     if count < 1:
         return np.arange(0)
-    edge = scores[np.argpartition(scores, -count)[-count:]].min()
+    edge = np.partition(scores, -count)[-count]
     return np.flatnonzero(scores >= edge - margin)
 
 
@@ -51,5 +51,5 @@ def found_in(ordered: Any, wanted: Any) -> tuple[Any, Any]:
     return there, places[there]
 
 
-NONE = Scored(np.empty(0, np.int64), np.empty(0))
-"""Nothing found."""
+NOTHING = Scored(np.empty(0, np.int64), np.empty(0))
+"""What a search finds where there is nothing."""

@@ -36,7 +36,7 @@ class Search:
     def __init__(self, store: Store, embedder: Embedder) -> None:
         self._store = store
         self._embedder = embedder
-        self._beside = ThreadPoolExecutor(thread_name_prefix="question")
+        self._embedding = ThreadPoolExecutor(thread_name_prefix="question")
 
     def search(self, question: str, scope: Scope, *, limit: int, kb: str | None = None) -> SearchResult:
         """The `limit` best passages that the scope permits, best first, each live when it was read.
@@ -47,7 +47,7 @@ class Search:
         classes = self._store.class_numbers(scope, kb)
         if classes is not None and not classes:
             return SearchResult([], 0, {})
-        vector = self._beside.submit(self._embedder.embed_query, question)
+        vector = self._embedding.submit(self._embedder.embed_query, question)
         asked = _Asked(self._store, vector, question, scope, classes)
         asked.read_likely()
         wider = 1

@@ -30,8 +30,7 @@ SWITCHES: tuple[Switch, ...] = (
     Switch("huggingface-hub", "HF_HUB_DISABLE_TELEMETRY", "1", "sends usage with each request to the hub"),
     Switch("transformers", "TRANSFORMERS_OFFLINE", "1", "asks the hub about models that are on disk"),
     Switch("several", "DO_NOT_TRACK", "1", "the common switch, honoured by some"),
-    # The logarithm of cycles. As it ships, a search keeps a second core busy for as long as it takes, and longer, for nothing.
-    Switch("numpy", "OPENBLAS_THREAD_TIMEOUT", "14", "waits for more work by turning in a circle, some 100 ms on every core"),
+    Switch("numpy", "OPENBLAS_NUM_THREADS", "1", "has a thread on every core wait for more work by turning in a circle"),
 )
 
 

@@ -31,7 +31,7 @@ class AgainstBruteForce(RuleBasedStateMachine):
         super().__init__()
         self.patch = pytest.MonkeyPatch()
         # So that a few rows are in both places, and in as many pieces as many rows are.
-        for name, few in (("_TAIL_ROWS", 5), ("_SHORT_RUN", 3), ("_BLOCK", 2), ("_MANY_PIECES", 3)):
+        for name, few in (("_TAIL_ROWS", 5), ("_SHORT_RUN", 3), ("_BLOCK", 2), ("_PIECE", 2), ("_ALONE", 4), ("_THREADS", 3)):
             self.patch.setattr(vectorstore.dense.exact, name, few)
         self.directory = Path(tempfile.mkdtemp())
         self.rows: dict[int, tuple[int, Any]] = {}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from policies.errors import IndexMismatch
-from vectorstore.ranking import NONE, Scored, best
+from vectorstore.ranking import NOTHING, Scored, best
 from vectorstore.types import PassageId, Vectors
 
 _BATCH = 5_000
@@ -73,7 +73,7 @@ class ChromaVectors:
         collection = self._collection(kb)
         wanted = min(count, collection.count())
         if not wanted:
-            return NONE
+            return NOTHING
         answer = collection.query(query_embeddings=query, n_results=wanted, include=["distances"])
         return best([int(name) for name in answer["ids"][0]], 1.0 - np.asarray(answer["distances"][0]), wanted)
 

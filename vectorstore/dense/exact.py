@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from policies.cores import granted_cores
 from vectorstore import derived
 from vectorstore.ranking import Scored, best, found_in, shortlist
 from vectorstore.types import PassageId, Vectors
@@ -28,8 +29,14 @@ _TAIL_ROWS = 4096
 _SHORT_RUN, _BLOCK = 60, 512
 """Runs of fewer rows are copied together and scored in blocks that a core's cache holds: one product each would cost more."""
 
-_MANY_PIECES = 8
-"""So many products are shared with a second thread: numpy divides one large product between the cores, but not many small."""
+_PIECE = 1024
+"""Rows of a long run that one thread scores at a time."""
+
+_ALONE = 1000
+"""So many rows one thread scores sooner than it could share them."""
+
+_THREADS = min(4, granted_cores())
+"""More would wait for the same memory."""
 
 _ROUNDING = 3 * 2.0**-24
 """For each dimension, more than what the order of summing can move two products of float32 unit vectors apart (Higham 2002,
@@ -46,7 +53,7 @@ class ExactVectors:
     def __init__(self, dimension: int) -> None:
         self._dimension = dimension
         self._lock = threading.RLock()
-        self._helper = ThreadPoolExecutor(1, "vectors")
+        self._helpers = ThreadPoolExecutor(_THREADS, "vectors")
         self._tail: list[tuple[Any, Any, Any]] = []
         self._tail_rows = 0
         self._joined: tuple[Any, Any, Any] | None = None
@@ -231,7 +238,8 @@ class ExactVectors:
             place, pieces = 0, list[tuple[int, Any]]()
             for start, end in runs:
                 if end - start >= _SHORT_RUN:
-                    pieces.append((place, slice(start, end)))
+                    cuts = range(start, end, _PIECE)
+                    pieces += [(place + cut - start, slice(cut, min(cut + _PIECE, end))) for cut in cuts]
                     place += end - start
             pieces += [(start, rows[start : start + _BLOCK]) for start in range(place, len(rows), _BLOCK)]
             dead = ~self._alive[rows]
@@ -241,11 +249,10 @@ class ExactVectors:
     def _base_scores(self, vector: Any, classes: frozenset[int] | None) -> tuple[Any, Any]:
         rows, pieces, dead = self._selection(classes)
         scores = np.empty(len(rows), np.float32)
-        if len(pieces) < _MANY_PIECES:
-            self._score(pieces, vector, scores)
-        else:
-            other = self._helper.submit(self._score, pieces[1::2], vector, scores)
-            self._score(pieces[::2], vector, scores)
+        threads = 1 if len(rows) <= _ALONE else _THREADS
+        others = [self._helpers.submit(self._score, pieces[one::threads], vector, scores) for one in range(1, threads)]
+        self._score(pieces[::threads], vector, scores)
+        for other in others:
             other.result()
         if dead is not None:
             scores[dead] = -np.inf
@@ -267,4 +274,4 @@ def _kept(cache: dict[frozenset[int] | None, Any], classes: frozenset[int] | Non
 def _exactly(vectors: Any, vector: Any) -> Any:
     """The cosine of each row, to the last bit the same whatever rows stand beside it: a product of matrices sums a row in an
     order that depends on how many there are, and so tells of rows that a person may not read."""
-    return (vectors.astype(np.float64) * vector.astype(np.float64)).sum(axis=1)
+    return np.vecdot(vectors.astype(np.float64), vector.astype(np.float64))

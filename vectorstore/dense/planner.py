@@ -9,7 +9,7 @@ import numpy as np
 
 from vectorstore.dense.exact import ABSENT, ExactVectors
 from vectorstore.dense.interface import VectorKeeper
-from vectorstore.ranking import NONE, Scored, best
+from vectorstore.ranking import NOTHING, Scored, best
 from vectorstore.types import Vectors
 
 EXACT_ROWS = 300_000
@@ -45,7 +45,7 @@ class DensePlanner:
         permitted = self._exact.permitted(classes)
         if permitted <= self._exact_rows:
             return self._exact.search(query, classes, count)
-        bases = [self._from_graph(kb, query, classes, count) for kb in self._knowledge_bases(classes)] or [NONE]
+        bases = [self._from_graph(kb, query, classes, count) for kb in self._knowledge_bases(classes)] or [NOTHING]
         ids, scores = np.concatenate([one.ids for one in bases]), np.concatenate([one.scores for one in bases])
         if len(ids) < min(count, permitted):
             # A graph over many equal vectors falls apart, and what it does not reach it does not bring.

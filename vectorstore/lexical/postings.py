@@ -18,7 +18,7 @@ from vectorstore import derived
 from vectorstore.lexical.analysis import K1, B, idf
 from vectorstore.lexical.interface import LexicalQuery
 from vectorstore.lexical.segment import ARRAYS, Part, merged, of_arrays, of_texts
-from vectorstore.ranking import NONE, Scored, best, found_in
+from vectorstore.ranking import NOTHING, Scored, best, found_in
 from vectorstore.types import PassageId
 
 FORM = 1
@@ -109,7 +109,7 @@ class _Looked:
         """The best of all parts."""
         holding = [(ids, scores, np.flatnonzero(scores)) for ids, scores in self._scored]
         if not holding:
-            return NONE
+            return NOTHING
         scores = np.concatenate([some[rows] for _, some, rows in holding])
         return best(np.concatenate([ids[rows] for ids, _, rows in holding]), scores, count)
 
