@@ -92,7 +92,7 @@ async def person(
         try:
             await ask(client, key, body, began, seen)
         except httpx2.HTTPError as error:
-            seen.errors.append(type(error).__name__)
+            seen.errors.append(f"{type(error).__name__}: {error}")
         await asyncio.sleep(max(0.0, every - (time.monotonic() - began)))
 
 
@@ -120,6 +120,8 @@ async def everybody(url: str, keys: Sequence[str], questions: Sequence[str], eve
     limits = httpx2.Limits(max_connections=None)
     async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False, limits=limits) as client:
         await asyncio.gather(*(person(client, key, questions, every, until, seen) for key in keys))
+    for said in seen.errors:
+        print(f"error: {said}", file=sys.stderr, flush=True)
     return seen
 
 

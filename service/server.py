@@ -35,6 +35,9 @@ _GOODBYE_SECONDS = 5
 _INGEST_STOP_SECONDS = 60.0
 _BACKLOG = 256
 _HEADER_BYTES = 64 * 1024
+_IDLE_SECONDS = 75
+"""Longer than most clients and proxies keep a connection that waits, so that it is they who close it: a question that is sent
+at the moment at which the server closes is lost."""
 
 
 class _Server(uvicorn.Server):
@@ -143,6 +146,7 @@ def _config(app: Any, **outward: Any) -> uvicorn.Config:
         date_header=False,
         lifespan="off",
         timeout_graceful_shutdown=_GOODBYE_SECONDS,
+        timeout_keep_alive=_IDLE_SECONDS,
         **outward,
     )
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import socket
+import time
+from typing import Any
+from urllib.parse import urlsplit
 
 from service.server import listening_socket
 from service.settings import Settings
@@ -29,3 +33,18 @@ def test_what_the_service_writes_to_a_connection_leaves_at_once() -> None:
     settings = Settings.model_validate({"server": {"port": 0}})
     with listening_socket(settings) as listening:
         assert asyncio.run(option_of_a_connection(listening)) == 1
+
+
+def test_an_idle_connection_is_kept_for_longer_than_five_seconds(service: Any) -> None:
+    """HAProxy and OpenAI's client let go of an idle one after five seconds: a server that does so too may meet a question on
+    its way."""
+    connection = http.client.HTTPConnection(str(urlsplit(service.url).netloc), timeout=30)
+    for wait in (0, 7):
+        time.sleep(wait)
+        before = connection.sock
+        connection.request("GET", "/healthz")
+        with connection.getresponse() as response:
+            assert response.status == 200
+            response.read()
+    assert connection.sock is before is not None
+    connection.close()
