@@ -115,6 +115,22 @@ def filled(count: int = 40, seed: int = 0) -> tuple[ExactVectors, Vectors]:
     return exact, vectors
 
 
+def test_every_permitted_row_is_scored_however_many_lie_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, few in (("_TAIL_ROWS", 0), ("_SHORT_RUN", 4), ("_BLOCK", 3), ("_PIECE", 5), ("_ALONE", 6), ("_THREADS", 3)):
+        monkeypatch.setattr(vectorstore.dense.exact, name, few)
+    classes = [number for number in range(22) for _ in range(1 + number // 2)]
+    vectors = np.asarray(np.random.default_rng(1).normal(size=(len(classes), DIMENSION)), np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    exact = ExactVectors(DIMENSION)
+    exact.add([PassageId(one) for one in range(len(classes))], classes, vectors)
+    for count in range(1, 12):
+        # Every other class, so that no two lie beside each other.
+        permitted = frozenset(range(0, 2 * count, 2))
+        for row, number in enumerate(classes):
+            if number in permitted:
+                assert exact.search(vectors[row : row + 1], permitted, 1).ids.tolist() == [row]
+
+
 @pytest.mark.parametrize("name", ["matrix.npy", "ids.npy", "classes.npy", "stamp.json"])
 @pytest.mark.parametrize("damage", ["absent", "empty", "cut", "other"])
 def test_a_file_that_is_not_whole_is_not_loaded(tmp_path: Path, name: str, damage: str) -> None:

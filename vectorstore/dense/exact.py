@@ -248,7 +248,7 @@ class ExactVectors:
 
     def _base_scores(self, vector: Any, classes: frozenset[int] | None) -> tuple[Any, Any]:
         rows, pieces, dead = self._selection(classes)
-        scores = np.empty(len(rows), np.float32)
+        scores = np.full(len(rows), -np.inf, np.float32)
         threads = 1 if len(rows) <= _ALONE else _THREADS
         others = [self._helpers.submit(self._score, pieces[one::threads], vector, scores) for one in range(1, threads)]
         self._score(pieces[::threads], vector, scores)
