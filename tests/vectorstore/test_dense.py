@@ -116,7 +116,7 @@ def filled(count: int = 40, seed: int = 0) -> tuple[ExactVectors, Vectors]:
 
 
 def test_every_permitted_row_is_scored_however_many_lie_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, few in (("_TAIL_ROWS", 0), ("_SHORT_RUN", 4), ("_BLOCK", 3), ("_PIECE", 5), ("_ALONE", 6), ("_THREADS", 3)):
+    for name, few in (("_TAIL_ROWS", 0), ("_SHORT_RUN", 4), ("_BLOCK", 2), ("_PIECE", 5), ("_ALONE", 6), ("_THREADS", 3)):
         monkeypatch.setattr(vectorstore.dense.exact, name, few)
     classes = [number for number in range(22) for _ in range(1 + number // 2)]
     vectors = np.asarray(np.random.default_rng(1).normal(size=(len(classes), DIMENSION)), np.float32)
