@@ -51,8 +51,8 @@ class Behaviour:
 
 
 class _Server(ThreadingHTTPServer):
-    """A client that leaves is no fault of it. To print a traceback Python 3.11 parses source, which can break what another thread
-    parses at that moment ("AST constructor recursion depth mismatch")."""
+    """A client that leaves is no fault of it. To print a traceback Python 3.11 parses source, which can break what another
+    thread parses at that moment ("AST constructor recursion depth mismatch")."""
 
     daemon_threads = True
 
