@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import socketserver
 import subprocess
 import sys
 import tempfile
@@ -302,6 +303,21 @@ def onnx_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = tmp_path_factory.mktemp("models") / "onnx"
     prepare(model)
     return model
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clients_may_leave() -> Iterator[None]:
+    """No server of the tests prints a traceback of a client that left: for that Python 3.11 parses source, which can break what
+    another thread parses at that moment ("AST constructor recursion depth mismatch")."""
+    said = socketserver.BaseServer.handle_error
+
+    def handle_error(server: socketserver.BaseServer, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            said(server, request, client_address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socketserver.BaseServer, "handle_error", handle_error)
+        yield
 
 
 def _module_of(path: str) -> ModuleType:

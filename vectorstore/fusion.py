@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -20,17 +20,23 @@ NEIGHBOUR = 0.4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fused:
-    """Candidates, each array with a value for each of them: L = BM25 / bound and P = cosine, both at least 0. `score` is
-    .33·L + .38·P; proximity can only add to it, so whatever is not looked at for proximity has its least score."""
+    """Candidates whose texts were not read yet, each array with a value for each of them: L = BM25 / bound and P = cosine, both
+    at least 0. `score` is .33·L + .38·P; proximity can only add to it, so whatever is not looked at for proximity has its least
+    score. `highest` is the most that it can be once proximity is known: from there on down no candidate can come among the
+    best, however near to each other it holds the terms (Fagin, Lotem and Naor 2003)."""
 
     ids: Any
     score: Any
     lexical: Any
     dense: Any
+    highest: Any
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
     def taken(self, places: Any) -> Fused:
         """Those of the candidates, in that order."""
-        return Fused(self.ids[places], self.score[places], self.lexical[places], self.dense[places])
+        return Fused(*(getattr(self, field.name)[places] for field in fields(self)))
 
     def rows(self) -> Iterator[tuple[PassageId, float, float, float]]:
         """Id, score, L and P of each candidate."""
@@ -38,12 +44,13 @@ class Fused:
         return zip(*(column.tolist() for column in columns), strict=True)
 
 
-def fuse(ids: Any, lexical: Any, bound: float, dense: Any) -> Fused:
-    """Joins BM25 and cosine of the same candidates, 0 where one has none. Unlike ranks, the scores say how good the best
-    candidate is, so one threshold can refuse."""
+def fuse(ids: Any, lexical: Any, bound: float, dense: Any, most: Any) -> Fused:
+    """Joins BM25 and cosine of the same candidates, 0 where one has none, and the `most` that their proximity can be. Unlike
+    ranks, the scores say how good the best candidate is, so one threshold can refuse."""
     words = lexical / bound if bound else np.zeros(len(ids))
     meaning = np.maximum(dense, 0.0)
-    return Fused(ids, LEXICAL * words + DENSE * meaning, words, meaning)
+    score = LEXICAL * words + DENSE * meaning
+    return Fused(ids, score, words, meaning, with_proximity(score, most))
 
 
 def with_proximity(score: Any, near: Any) -> Any:

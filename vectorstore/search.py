@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -59,7 +58,7 @@ class Search:
             while start < len(candidates):
                 if len(hits) >= limit and candidates.highest[start] < _best(hits, limit)[-1].score - _ROUNDING:
                     break
-                hits += asked.hits(candidates.fused.taken(slice(start, start + step)))
+                hits += asked.hits(candidates.taken(slice(start, start + step)))
                 start, step = start + step, max(_MORE, limit // 3)
             if len(hits) >= limit or exhausted:
                 hits = lifted([*hits, *asked.beside(_best(hits, limit), hits, limit)])
@@ -67,22 +66,6 @@ class Search:
             # In the middle of a large change every candidate may be one that went or is still to come: look further, and again.
             wider *= 4
             asked.forget_texts()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Candidates:
-    """Candidates whose texts were not read yet, and the most that each can score once its proximity is known: from there on
-    down no candidate can come among the best, however near to each other it holds the terms (Fagin, Lotem and Naor 2003)."""
-
-    fused: Fused
-    highest: Any
-
-    def __len__(self) -> int:
-        return len(self.highest)
-
-    def taken(self, places: Any) -> _Candidates:
-        """Those of the candidates, in that order."""
-        return _Candidates(self.fused.taken(places), self.highest[places])
 
 
 class _Asked:
@@ -101,7 +84,6 @@ class _Asked:
         frequencies, passages = self._query.frequencies, self._query.passages
         self._highest = bound(frequencies, passages)
         self.weights = {term: idf(frequency, passages) for term, frequency in zip(self._distinct, frequencies, strict=True)}
-
         self._texts: dict[PassageId, tuple[Passage, float] | None] = {}
 
     def read_likely(self) -> None:
@@ -110,7 +92,7 @@ class _Asked:
         if not self._vector.done():
             self._read(self._query.best(_LIKELY).ids.tolist())
 
-    def candidates(self, wider: int, limit: int) -> tuple[_Candidates, bool]:
+    def candidates(self, wider: int, limit: int) -> tuple[Fused, bool]:
         """What words and meaning bring, those that may score highest first, and whether that is all there is."""
         most = wider * max(CANDIDATES, limit)
         lexical = self._query.best(wider * CANDIDATES)
@@ -162,16 +144,15 @@ class _Asked:
             highest = zip(ids.tolist(), wanted.highest.tolist(), strict=True)
             wanted = wanted.taken([place for place, (one, most) in enumerate(highest) if lift(most, better[one]) >= least])
         documents = {hit.passage.document for hit in best}
-        return [hit for hit in self.hits(wanted.fused) if hit.passage.document in documents]
+        return [hit for hit in self.hits(wanted) if hit.passage.document in documents]
 
-    def _joined(self, ids: Any, cosines: Any) -> _Candidates:
+    def _joined(self, ids: Any, cosines: Any) -> Fused:
         """The candidates as both sides tell them exactly, and how far each may come. Where a cosine is NaN it is looked up: a
         candidate of words alone has one too."""
         missing = np.flatnonzero(np.isnan(cosines))
         cosines[missing] = np.nan_to_num(self._store.dense.cosines(self._vector.result(), ids[missing]))
-        fused = fuse(ids, self._query.scores(ids), self._highest, cosines)
         most = most_proximity(self._words, self.weights, self._query.holding(ids))
-        return _Candidates(fused, with_proximity(fused.score, most))
+        return fuse(ids, self._query.scores(ids), self._highest, cosines, most)
 
 
 def _best(hits: Sequence[Hit], limit: int) -> list[Hit]:

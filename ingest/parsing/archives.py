@@ -53,7 +53,7 @@ def _start_of(archive: zipfile.ZipFile, name: str) -> bytes:
         with archive.open(name) as file:
             return file.read(_PIECE)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError):
-        return b""
+        return b""  # nor can anything else be known of it; its entries are counted all the same
 
 
 def _inflated(content: bytes, entry: zipfile.ZipInfo, left: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -38,17 +37,6 @@ class Behaviour:
     cancelled: threading.Event = field(default_factory=threading.Event)
 
 
-class _Server(ThreadingHTTPServer):
-    """A client that leaves is no fault of it. To print a traceback Python 3.11 parses source, which can break what another
-    thread parses at that moment ("AST constructor recursion depth mismatch")."""
-
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-
 @contextmanager
 def ollama_server(llama: Any, behaviour: Behaviour, address: tuple[str, int] = ("127.0.0.1", 0)) -> Iterator[str]:
     """The URL of a running server; `llama` is an xllamacpp server or None where `behaviour.text` is what it says."""
@@ -66,7 +54,8 @@ def ollama_server(llama: Any, behaviour: Behaviour, address: tuple[str, int] = (
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             handle(self, behaviour, llama, body)
 
-    server = _Server(address, Handler)
+    server = ThreadingHTTPServer(address, Handler)
+    server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

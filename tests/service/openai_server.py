@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import ssl
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -50,17 +49,6 @@ class Behaviour:
     cancelled: threading.Event = field(default_factory=threading.Event)
 
 
-class _Server(ThreadingHTTPServer):
-    """A client that leaves is no fault of it. To print a traceback Python 3.11 parses source, which can break what another
-    thread parses at that moment ("AST constructor recursion depth mismatch")."""
-
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-
 @contextmanager
 def openai_server(behaviour: Behaviour, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """The URL of a running server; with TLS where there is a context for it."""
@@ -77,7 +65,8 @@ def openai_server(behaviour: Behaviour, tls: ssl.SSLContext | None = None) -> It
         def do_POST(self) -> None:
             handle(self, behaviour, json.loads(self.rfile.read(int(self.headers["content-length"]))))
 
-    server = _Server(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()

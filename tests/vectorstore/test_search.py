@@ -324,7 +324,7 @@ SIDES = st.lists(st.tuples(st.floats(0, 5), st.floats(-1, 1)), max_size=12)
 
 def fused(candidates: Sequence[tuple[float, float]], bound: float) -> Fused:
     lexical, dense = np.array(candidates, np.float64).reshape(-1, 2).T
-    return fuse(np.arange(len(candidates)), lexical, bound, dense)
+    return fuse(np.arange(len(candidates)), lexical, bound, dense, np.ones(len(candidates)))
 
 
 @given(candidates=SIDES)
@@ -333,8 +333,8 @@ def test_a_score_is_of_both_sides_and_proximity_only_adds_to_it(candidates: list
     assert found.ids.tolist() == list(range(len(candidates)))
     assert found.lexical.tolist() == [pytest.approx(lexical / 5) for lexical, _ in candidates]
     assert found.dense.tolist() == [max(0.0, dense) for _, dense in candidates]
-    for score in found.score.tolist():
-        assert 0 <= score == with_proximity(score, 0.0) <= with_proximity(score, 1.0) <= 1 + 1e-9
+    for score, highest in zip(found.score.tolist(), found.highest.tolist(), strict=True):
+        assert 0 <= score == with_proximity(score, 0.0) <= with_proximity(score, 1.0) == highest <= 1 + 1e-9
 
 
 def test_more_of_either_side_is_a_higher_score() -> None:
