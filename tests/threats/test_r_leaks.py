@@ -128,10 +128,11 @@ TIMES = (
     re.compile(r"([· ]|passages in )[0-9]+\.[0-9] s(?=<| \()"),
     re.compile(r"(^[0-9]+\. )[0-9]{4}-[^ ]* ", re.MULTILINE),
     re.compile(r"(^)_[0-9]{4}-[0-9-]{5}T[^_]*_$", re.MULTILINE),
+    re.compile(r"(\bexpires=)[A-Z][^;]*"),
     re.compile(r"^(inhouse_\w+_(?:created|seconds_sum|seconds_bucket)(?:\{.*\})? ).*$", re.MULTILINE),
 )
-"""Where an answer has times and durations: fields of JSON, elements of pages, the line below a question in Markdown, and the
-measures that are durations."""
+"""Where an answer has times and durations: fields of JSON, elements of pages, the line below a question in Markdown, the
+end of a cookie that is taken back, and the measures that are durations."""
 
 
 @dataclass
