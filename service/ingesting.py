@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ingest.chunking import PassageParser
@@ -14,7 +15,7 @@ from policies.access.actions import Action
 from policies.access.verdict import Allow
 from policies.audit.acting import acted_by, acting_by
 from policies.audit.events import EventTag
-from policies.errors import UsageError
+from policies.errors import AccessDenied, UsageError
 from policies.identity import Principal
 from policies.labels import AccessClass
 
@@ -25,15 +26,25 @@ if TYPE_CHECKING:
 @contextmanager
 def open_pipeline(installation: Installation, principal: Principal, *, wait_seconds: float = 0) -> Iterator[Pipeline]:
     """A pipeline for one run on behalf of the principal, with its parser processes; raises UsageError while
-    another run is on, after so many seconds."""
+    another run is on, after so many seconds.
+
+    The run raises before its next commit once the principal has a role, a group or a clearance less than when it was opened
+    (AccessDenied) or is disabled (AuthenticationRequired). It outlives what they came with: a session may be signed out."""
     if not installation.ingest_lock.acquire(timeout=wait_seconds):
         raise UsageError("an ingest run is on already", hint="Wait until it has ended; `inhouse runs` shows it.")
     try:
         settings = installation.settings.ingest
         # Commits have a thread of their own, which knows nothing of whose behalf the run is on.
         by = acted_by(principal.id)
+        person = installation.current(replace(principal, credentials=()))
 
         def record(events: Sequence[tuple[EventTag, Mapping[str, Any]]]) -> None:
+            # How a run ended is recorded whoever began it.
+            if any(tag is not EventTag.INGEST_FINISHED for tag, _ in events) and installation.current(person) != person:
+                raise AccessDenied(
+                    f"{principal.id} has fewer rights than when this run began",
+                    hint="What is committed stays. Somebody who may ingest the folder runs it again.",
+                )
             with acting_by(by):
                 installation.audit.append_all([(tag, principal.id, payload) for tag, payload in events])
 

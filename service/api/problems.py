@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from policies.errors import AuthenticationRequired, InhouseError, ModelUnavailable
 
@@ -33,6 +34,11 @@ def install(app: FastAPI) -> None:
     async def plain(request: Request, error: HTTPException) -> JSONResponse:
         kind = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "usage")
         return _response(request.url.path, error.status_code, kind, str(error.detail), "See /docs.", error.headers)
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> JSONResponse:
+        # Nobody hears it; it is no fault of the service, which an unexpected error would be.
+        return _response(request.url.path, 400, "usage", "the request broke off", "Send it again.")
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -12,7 +12,7 @@ import pytest
 
 from policies.audit.events import EventTag
 from policies.database import Changes, writing
-from policies.errors import AuthenticationRequired, NotFoundError, SourcesChanged
+from policies.errors import AccessDenied, AuthenticationRequired, NotFoundError, SourcesChanged
 from policies.identity import Principal
 from policies.people import PERSON, PeopleStore
 from service.answer.types import AnswerEvent, Delta, Done
@@ -178,3 +178,38 @@ def test_while_labels_change_and_people_ask_nothing_is_found_under_the_old_label
     assert min(seen.values()) > 5
     changes = bench("documents.labels", id=identifier)["changes"]
     assert [one["new"]["groups"] for one in changes] == [["directors"], *([["nobody"], ["directors"]] * 6)]
+
+
+@pytest.mark.parametrize("change", ["disabled", "a lower clearance", "a group less", "no role", "another name"])
+def test_an_ingest_under_way_commits_nothing_more_for_who_has_lost_a_right(
+    workbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    changes = {
+        "disabled": {"disabled": True},
+        "a lower clearance": {"clearance": "internal"},
+        "a group less": {"groups": "[]"},
+        "no role": {"roles": "[]"},
+        "another name": {"name": "Diederik"},
+    }
+    monkeypatch.setattr("ingest.batching.BATCH_PASSAGES", 1)
+    bench = workbench()
+    append_all = bench.installation.audit.append_all
+
+    def changes_after_first(events: Any) -> Any:
+        recorded = append_all(events)
+        if any(tag is EventTag.DOCUMENT_ADDED for tag, *_ in events):
+            monkeypatch.setattr(bench.installation.audit, "append_all", append_all)
+            change_person(bench, "dirk", **changes[change])
+        return recorded
+
+    monkeypatch.setattr(bench.installation.audit, "append_all", changes_after_first)
+    if change == "another name":
+        assert bench.ingest(as_person="dirk")["outcome"] == "finished"
+        return
+    with pytest.raises((AccessDenied, AuthenticationRequired)) as ended:
+        bench.ingest(as_person="dirk")
+    assert len(bench("documents.list")["documents"]) == len(bench.events("document:added")) == 1
+    (report,) = bench.installation.runs.runs()
+    assert (report.outcome, report.error, report.added) == ("failed", ended.value.message, 1)
+    assert [(one.actor, one.payload["added"]) for one in bench.events("ingest:run:finished")] == [("dirk", 1)]
+    assert bench.ingest()["unchanged"] == 1

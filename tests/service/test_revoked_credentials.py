@@ -18,6 +18,7 @@ import anyio.to_thread
 import pytest
 from starlette.testclient import TestClient
 
+from policies.audit.events import EventTag
 from policies.audit.pages import Wanted, every
 from policies.errors import AuthenticationRequired
 from policies.identity import LOCAL_OWNER_ID, Principal
@@ -25,6 +26,7 @@ from service.answer.types import Done
 from service.auth.carriers import API, COMMAND_LINE, DOCS, PAGES, Carried
 from service.auth.proxy import ProxySaid
 from service.operations.documents import view
+from service.operations.ingest import IngestFolder, ingested
 from service.operations.run import run_in
 from service.runtimes.interface import AnswerRequest, End, Piece, Text
 from service.runtimes.scripted import ScriptedRuntime
@@ -283,3 +285,30 @@ def test_who_acts_as_the_owner_is_never_past(bench: Any) -> None:
     assert owner.id == LOCAL_OWNER_ID
     bench.installation.clock = lambda: time.time() + 10**9
     assert bench.installation.current(owner) == owner
+
+
+@pytest.mark.parametrize("ending", [Came.signed_out, Came.disabled])
+def test_an_ingest_outlives_the_session_that_began_it_and_not_the_person(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, ending: Callable[[Came], None]
+) -> None:
+    came = Came(bench, "stella", "steward")
+    (bench.folder / "new.md").write_text("# Lifts\n\nLifts are tested in May.\n", encoding="utf-8")
+    append_all = bench.installation.audit.append_all
+
+    def ends_first(events: Any) -> Any:
+        recorded = append_all(events)
+        if any(tag is EventTag.INGEST_STARTED for tag, *_ in events):
+            ending(came)
+        return recorded
+
+    def begun() -> Any:
+        wanted = IngestFolder(folder=bench.folder)
+        return ingested(bench.installation, came.principal("session"), wanted, lambda event: None, threading.Event())
+
+    monkeypatch.setattr(bench.installation.audit, "append_all", ends_first)
+    if ending is Came.signed_out:
+        assert begun()["run"]["added"] == 1
+    else:
+        with pytest.raises(AuthenticationRequired, match="stella is disabled"):
+            begun()
+    assert len([one for one in bench("documents.list")["documents"] if one["path"] == "new.md"]) == (ending is Came.signed_out)

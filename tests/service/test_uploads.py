@@ -249,3 +249,38 @@ def test_no_more_files_come_in_at_once_than_the_setting_says_and_a_place_is_free
     assert "Upload it again" in refused.json()["hint"]
     assert [one.json()["outcome"] for one in (first, second)] == ["indexed", "indexed"]
     assert len(list((bench.installation.directory / "uploads").iterdir())) == 2
+
+
+def test_an_upload_that_breaks_off_is_no_fault_of_the_service(workbench: Callable[..., Any]) -> None:
+    bench = workbench()
+    code = bench("people.link", id="sam")["url"].partition("#")[2]
+    site = create_site(bench.installation)
+    coming: list[Any] = [{"type": "http.request", "body": b"half of it", "more_body": True}, {"type": "http.disconnect"}]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return coming.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def broken_off() -> None:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(site)) as client:
+            await client.post("http://localhost/web/sign-in", json={"credential": code})
+            cookie = client.cookies["inhouse_session"]
+        query = urlencode({**LABEL, "name": "half.txt"})
+        request = httpx2.Request(
+            "POST",
+            "http://localhost/web/documents/uploads?" + query,
+            headers={"cookie": f"inhouse_session={cookie}", "x-csrf-token": csrf_token(cookie), "content-length": "100"},
+        )
+        headers = [(name.lower(), value) for name, value in request.headers.raw]
+        scope = {"type": "http", "http_version": "1.1", "method": "POST", "scheme": "http", "path": "/web/documents/uploads"}
+        scope |= {"query_string": query.encode(), "headers": headers, "client": ("127.0.0.1", 1), "server": ("localhost", 80)}
+        # What a server takes for a fault is raised here, whatever was answered.
+        await site(scope, receive, send)
+
+    anyio.run(broken_off)
+    assert sent[0]["status"] == 400
+    assert b"broke off" in sent[1]["body"]
+    assert not list((bench.installation.directory / "uploads").iterdir())
