@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ingest.chunking import PassageParser
 from ingest.parsing.pool import ParserPool
 from ingest.parsing.types import ParserLimits
 from ingest.pipeline import Pipeline
+from ingest.run_state import Event, Record
 from policies.access.actions import Action
 from policies.access.verdict import Allow
 from policies.audit.acting import acted_by, acting_by
@@ -34,20 +35,6 @@ def open_pipeline(installation: Installation, principal: Principal, *, wait_seco
         raise UsageError("an ingest run is on already", hint="Wait until it has ended; `inhouse runs` shows it.")
     try:
         settings = installation.settings.ingest
-        # Commits have a thread of their own, which knows nothing of whose behalf the run is on.
-        by = acted_by(principal.id)
-        person = installation.current(replace(principal, credentials=()))
-
-        def record(events: Sequence[tuple[EventTag, Mapping[str, Any]]]) -> None:
-            # How a run ended is recorded whoever began it.
-            if any(tag is not EventTag.INGEST_FINISHED for tag, _ in events) and installation.current(person) != person:
-                raise AccessDenied(
-                    f"{principal.id} has fewer rights than when this run began",
-                    hint="What is committed stays. Somebody who may ingest the folder runs it again.",
-                )
-            with acting_by(by):
-                installation.audit.append_all([(tag, principal.id, payload) for tag, payload in events])
-
         limits = ParserLimits(
             memory_bytes=settings.memory_mb * 2**20,
             cpu_seconds=settings.cpu_seconds,
@@ -68,7 +55,7 @@ def open_pipeline(installation: Installation, principal: Principal, *, wait_seco
                 chunker=PassageParser(count=installation.embedder.count, size=settings.passage_pieces),
                 parsers=parsers,
                 runs=installation.runs,
-                record=record,
+                record=_recorder(installation, principal),
                 actor=principal.id,
                 classifications=installation.settings.access.classifications,
                 names=installation.settings.label_names(),
@@ -77,3 +64,22 @@ def open_pipeline(installation: Installation, principal: Principal, *, wait_seco
             )
     finally:
         installation.ingest_lock.release()
+
+
+def _recorder(installation: Installation, principal: Principal) -> Record:
+    """Writes events in the principal's name, while they have the rights that they have now; raises as `open_pipeline` says."""
+    # Commits have a thread of their own, which knows nothing of whose behalf the run is on.
+    by = acted_by(principal.id)
+    person = installation.current(replace(principal, credentials=()))
+
+    def record(events: Sequence[Event]) -> None:
+        # How a run ended is recorded whoever began it.
+        if any(tag is not EventTag.INGEST_FINISHED for tag, _ in events) and installation.current(person) != person:
+            raise AccessDenied(
+                f"{principal.id} has fewer rights than when this run began",
+                hint="What is committed stays. Somebody who may ingest the folder runs it again.",
+            )
+        with acting_by(by):
+            installation.audit.append_all([(tag, principal.id, payload) for tag, payload in events])
+
+    return record
