@@ -25,13 +25,24 @@ _LANGUAGE = "en"
 _CHARACTERS = 10
 """Characters that a word piece is at most taken to stand for; in real text it is 3 to 5."""
 
+_ENDS = (".", "!", "?", ":")
+_TITLE = re.compile(r"(?!.*: )(?:\S+ +){0,9}\S*[^\W_]\W?(?<![.!?:;,-])")
+_SAYS = re.compile(r"(?!(?:wh|how)).*\b(?:is|are|was|were|has|have|had)\b", re.IGNORECASE)
+"""A line that is a sentence, though not the end of one; a title may ask."""
+
+_TITLE_CHARACTERS = 120
+_PROSE_WORDS = 4
+_FILLED = 0.8
+"""The part of the widest line that prose fills at least before it breaks, letters being of different widths."""
+
 _LONGEST_PARAGRAPH = 20_000
 """Sentences are looked for in pieces of at most this many characters, so that a hostile text costs linear time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A span that is kept whole where it fits: a heading, a table row, a list item or a sentence."""
+    """A span that is kept whole where it fits: a heading, a title, a table row, a list item or a sentence. A title is a line
+    that heads the lines below it without a mark of its own, as in the text of a PDF."""
 
     start: int
     end: int
@@ -77,7 +88,7 @@ class _Packer:
         self._text = text
         self._size = size
         self._units: list[Unit] = []
-        self._length = 0
+        self._length = self._last = 0
         self._page: int | None = None
         self._path: list[tuple[int, str]] = []
         self._heading: tuple[str, ...] = ()
@@ -89,7 +100,11 @@ class _Packer:
         only_headings = all(one.kind == "heading" for one in self._units)
         begins = unit.kind == "heading" and not only_headings
         if self._units and (begins or page != self._page or self._length + length > self._size):
-            self.flush()
+            stays = len(self._units) > 1 and self._units[-1].kind == "title" and not begins and page == self._page
+            if stays and self._last + length <= self._size:
+                self._flush_before_title()
+            else:
+                self.flush()
         if unit.kind == "heading":
             self._enter(unit)
         if not self._units or all(one.kind == "heading" for one in self._units):
@@ -97,6 +112,13 @@ class _Packer:
         self._page = page
         self._units.append(unit)
         self._length += length
+        self._last = length
+
+    def _flush_before_title(self) -> None:
+        title, length = self._units.pop(), self._last
+        self.flush()
+        self._units, self._length = [title], length
+        self._heading = self._context(title)
 
     def flush(self) -> None:
         if self._units:
@@ -161,6 +183,54 @@ def _sentences(text: str, start: int, end: int) -> Iterator[Unit]:
     if _ITEM.match(text[start:end]) and end - start < 2000:
         yield _trimmed(text, start, end, "item")
         return
+    for kind, first, last in _titled(text, start, end):
+        if kind == "title":
+            yield _trimmed(text, first, last, kind)
+        else:
+            yield from _prose(text, first, last)
+
+
+def _titled(text: str, start: int, end: int) -> Iterator[tuple[str, int, int]]:
+    """A paragraph in parts, each title apart from the prose around it.
+
+    A title stands where a sentence could begin, has few words, neither a value behind a colon nor the end of a sentence, and
+    prose follows that begins anew. What tells it from a line of prose is that it stops although the next word had room: prose
+    goes on to the margin.
+    """
+    lines = [(line, line.strip()) for line in text[start:end].splitlines(keepends=True)]
+    width = max((len(bare) for _, bare in lines), default=0)
+    place, ended = start, True
+    for (line, bare), (_, following) in zip(lines, [*lines[1:], ("", "")], strict=True):
+        here, place = place, place + len(line)
+        if ended and _heads(bare, following, width):
+            if start < here:
+                yield "prose", start, here
+            yield "title", here, place
+            start, ended = place, False
+        else:
+            ended = bare.endswith(_ENDS)
+    if start < end:
+        yield "prose", start, end
+
+
+def _heads(line: str, following: str, width: int) -> bool:
+    if not 0 < len(line) <= _TITLE_CHARACTERS or len(following) <= len(line):
+        return False
+    words = following.split()
+    if len(words) < _PROSE_WORDS or not _TITLE.fullmatch(line) or _SAYS.match(line):
+        return False
+    is_prose = following.endswith(_ENDS) or len(following) >= _FILLED * width
+    begins_anew = _cased(line) and _cased(following)
+    return is_prose and begins_anew and len(line) + 1 + len(words[0]) <= _FILLED * width
+
+
+def _cased(line: str) -> bool:
+    """Whether a line begins like a sentence, as far as its script tells: where it has no capitals, nothing does."""
+    first = next((one for one in line if one.isalpha()), "")
+    return first.isupper()
+
+
+def _prose(text: str, start: int, end: int) -> Iterator[Unit]:
     for first in range(start, end, _LONGEST_PARAGRAPH):
         # A line break inside a paragraph is a space to the reader, and one character all the same.
         part = text[first : min(end, first + _LONGEST_PARAGRAPH)]

@@ -127,7 +127,7 @@ def _places(text: str) -> Iterator[_Place]:
         part = text[unit.start : unit.end]
         if unit.kind != "row":
             header = ()
-        if unit.kind == "heading" or (unit.kind == "sentence" and _is_title(part)):
+        if unit.kind in ("heading", "title") or (unit.kind == "sentence" and _is_title(part)):
             if not title and unit.start == 0:
                 title = (part,)
             heading = (part,)

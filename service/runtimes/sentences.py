@@ -13,7 +13,8 @@ from vectorstore.types import Passage
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A part of a passage that may be quoted; `text` is it on one line, a row with the names of its columns."""
+    """A part of a passage that may be quoted; `text` is it on one line: a row with the names of its columns, and the first
+    sentence below a title with that, by which it is found though it is quoted without."""
 
     passage: Passage
     unit: Unit
@@ -22,7 +23,7 @@ class Sentence:
 
 
 def sentences(passage: Passage) -> list[Sentence]:
-    """What may be quoted from a passage, in order; headings and table headers belong to what follows them."""
+    """What may be quoted from a passage, in order; headings, titles and table headers belong to what follows them."""
     text = passage.text
     found: list[Sentence] = []
     before: Unit | None = None
@@ -39,8 +40,9 @@ def sentences(passage: Passage) -> list[Sentence]:
             continue
         if in_table:
             in_table, header = False, None
-        if unit.kind != "heading" and re.search(r"\w", part):
-            found.append(Sentence(passage, unit, before, " ".join(part.split())))
+        if unit.kind not in ("heading", "title") and re.search(r"\w", part):
+            read = text[before.start : unit.end] if before is not None and before.kind == "title" else part
+            found.append(Sentence(passage, unit, before, " ".join(read.split())))
         before = unit
     return found
 

@@ -18,7 +18,15 @@ LINE = st.one_of(
     st.text(st.characters(exclude_categories=("Cs",)), max_size=60),
     st.sampled_from(["# Heading", "## Part two", "- item one", "1. step", "| a | b |", "| --- | --- |", "| 1 | 2 |", "", " "]),
     st.sampled_from(
-        ["A sentence. Another one! A third?", "Dr. Smith pays 3.50 euros.", "word " * 90, "x" * 900, "你好。再见。"]
+        [
+            "Battery",
+            "The lithium battery lasts twelve years at one message.",
+            "A sentence. Another one! A third?",
+            "Dr. Smith pays 3.50 euros.",
+            "word " * 90,
+            "x" * 900,
+            "你好。再见。",
+        ]
     ),
 )
 TEXT = st.lists(LINE, max_size=25).map("\n".join)
@@ -71,6 +79,56 @@ def test_headings_go_with_what_they_head() -> None:
     assert told["Staff have 30 days."] == ("Leave",)
     assert told["A note is needed."] == ("Leave", "Sick leave")
     assert told["It comes monthly."] == ("Pay",)
+
+
+HANDBOOK = """\
+Employee handbook, edition of 2026
+The week has 37.5 hours. Office staff begin between 7:00 and 9:30 and end between 15:00 and 18:00; in
+between there is a break of at least 30 minutes that is not paid. There is a plan of each
+Monday for assembly.
+Which overtime is paid
+Overtime is ordered by the line manager beforehand and never just reported afterwards."""
+
+
+def kinds(text: str) -> list[tuple[str, str]]:
+    return [(one.kind, text[one.start : one.end]) for one in units(text, 0, len(text))]
+
+
+def test_a_line_that_heads_prose_without_a_mark_is_a_title_and_a_line_of_prose_is_none() -> None:
+    told = kinds(HANDBOOK)
+    titles = [part for kind, part in told if kind == "title"]
+    assert titles == ["Employee handbook, edition of 2026", "Which overtime is paid"]
+    assert ("sentence", "The week has 37.5 hours.") in told
+    assert ("sentence", "There is a plan of each\nMonday for assembly.") in told
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Price: 40 euros",
+        "and a half",
+        "Trains leave at 7:00.",
+        "Dear Anna,",
+        "The pump is new",
+        "Every week the pump gets oil and the valve gets grease",
+        "Seven words and more than that are here in this one line now",
+        "---",
+    ],
+)
+def test_what_tells_something_itself_or_goes_on_is_no_title(line: str) -> None:
+    text = f"Pumps are serviced in spring.\n{line}\nThe pump of the north hall is serviced in May."
+    assert "title" not in [kind for kind, _ in kinds(text)]
+    assert "title" in [kind for kind, _ in kinds(text.replace(line, "North hall"))]
+
+
+def test_a_title_begins_no_passage_and_ends_none() -> None:
+    text = "\n".join(f"Part {name}\nEvery part {name} has one sentence of some words like this one." for name in "ABCDEFGH")
+    for size in range(24, 60):
+        made = passages(text, (), COUNT, size)
+        assert covered(text, [(one.start, one.end) for one in made]) == ""
+        assert all(one.text.startswith("Part ") and one.text.endswith("like this one.") for one in made), size
+        assert max(COUNT([one.text])[0] for one in made) <= size
+    assert len(passages(text, (), COUNT, 59)) < 8
 
 
 def test_a_table_cut_in_two_keeps_its_header_as_context() -> None:

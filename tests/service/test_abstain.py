@@ -1,4 +1,5 @@
-"""What is not answered: too little evidence, a number or a name that is nowhere, no answer of the kind that was asked for."""
+"""What is not answered: too little evidence, a number or a name that is nowhere, no answer of the kind that was asked for; and
+what is no part of the answer: titles."""
 
 from __future__ import annotations
 
@@ -170,3 +171,10 @@ def test_names_alone_are_not_quoted_where_no_sentence_is_near() -> None:
     assert quoted(question, far) == []
     near = "Halden Instruments founders: Ole Dahl founded Halden Instruments."
     assert quoted(question, near) == [near]
+
+
+def test_a_sentence_is_found_by_the_title_above_it_and_quoted_without() -> None:
+    said = "The first five hours go to the time account, every further hour is paid."
+    text = f"The week has 37.5 hours.\nOvertime\n{said}\nStandby\nEngineers on standby get 45 euros for each night."
+    assert quoted("What is said about overtime?", text, score=0.9) == [said]
+    assert quoted("What do engineers on standby get for each night?", text, score=0.9)[0].startswith("Engineers")
