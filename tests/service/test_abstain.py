@@ -7,41 +7,22 @@ from dataclasses import fields
 
 import pytest
 
-from policies.labels import AccessClassId
+from made import passage
 from service.answer.abstain import FAR_ABOVE, THRESHOLD, Proceed, Refuse, judge
 from service.runtimes.expected import holds_only_names, numbered_names_held, requirement
 from service.runtimes.extractive import ENOUGH, ExtractiveRuntime
 from service.runtimes.interface import AnswerRequest, Source
 from vectorstore.embedders.hashing import HashingEmbedder
 from vectorstore.lexical.analysis import query_terms
-from vectorstore.types import DocumentId, Hit, Passage, PassageId
+from vectorstore.types import Hit
 
 PRICES = "The ultrasonic meter HM-40 costs 72.00 euros. The optical head costs 118.00 euros."
 FAIR = "The meter HM-80 is shown at the fair in Gothenburg in October 2026."
 
 
-def passage(text: str, title: str = "") -> Passage:
-    return Passage(
-        id=PassageId(1),
-        document=DocumentId("doc-1"),
-        version=1,
-        path="some.md",
-        title=title,
-        heading=(),
-        page=None,
-        start=0,
-        end=len(text),
-        text=text,
-        access_class=AccessClassId("class-1"),
-        classification="internal",
-        kb="some",
-        content_sha256="0" * 64,
-    )
-
-
 def hit(score: float, text: str, title: str = "") -> Hit:
     """A hit all of whose scores are the same."""
-    return Hit(**{**{one.name: score for one in fields(Hit)}, "passage": passage(text, title)})  # type: ignore[arg-type]
+    return Hit(**{**{one.name: score for one in fields(Hit)}, "passage": passage(text, title=title)})  # type: ignore[arg-type]
 
 
 def weights(question: str) -> dict[str, float]:

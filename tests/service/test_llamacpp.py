@@ -20,17 +20,16 @@ from typing import Any
 import httpx2
 import pytest
 
+from made import source
 from policies.errors import DataDirectoryError, ModelRefused, ModelUnavailable, NotFoundError, SettingsError
-from policies.labels import AccessClassId
 from service.answer.prompts import messages
 from service.runtimes.gguf import read_header
-from service.runtimes.interface import AnswerRequest, End, Piece, Source, Text
+from service.runtimes.interface import AnswerRequest, End, Piece, Text
 from service.runtimes.llama_generation import Generation
 from service.runtimes.llamacpp import LlamaCppRuntime
 from service.runtimes.patience import Patience
 from service.settings import load_settings
 from service.wiring import Installation
-from vectorstore.types import DocumentId, Passage, PassageId
 
 SCHEMA = {
     "type": "object",
@@ -46,23 +45,7 @@ def runtime(directory: Path, **changed: Any) -> LlamaCppRuntime:
 
 
 def asked(text: str = "Once upon a time there was a dog.", question: str = "What was there?") -> AnswerRequest:
-    passage = Passage(
-        id=PassageId(1),
-        document=DocumentId("doc-1"),
-        version=1,
-        path="a.md",
-        title="A",
-        heading=(),
-        page=None,
-        start=0,
-        end=len(text),
-        text=text,
-        content_sha256="0" * 64,
-        access_class=AccessClassId("0" * 32),
-        classification="public",
-        kb="kb",
-    )
-    return AnswerRequest(question, (Source(1, passage, 0.9),))
+    return AnswerRequest(question, (source(1, text),))
 
 
 def answer(made: LlamaCppRuntime, request: AnswerRequest | None = None) -> list[Piece]:

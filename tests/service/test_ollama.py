@@ -11,12 +11,11 @@ from typing import Any
 import ollama
 import pytest
 
+from made import source
 from policies.errors import ModelRefused, ModelUnavailable, SettingsError
-from policies.labels import AccessClassId
 from service.answer.prompts import messages
 from service.runtimes.interface import AnswerRequest, End, Piece, Source, Text
 from service.runtimes.ollama import OllamaRuntime
-from vectorstore.types import DocumentId, Passage, PassageId
 
 
 def _load_server() -> Any:
@@ -43,26 +42,6 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def runtime(url: str, **changed: Any) -> OllamaRuntime:
     return OllamaRuntime(**{"model": "tiny", "url": url, "render": messages, "start_seconds": 20, **changed})
-
-
-def source(number: int, text: str = "Once upon a time there was a dog.") -> Source:
-    passage = Passage(
-        id=PassageId(number),
-        document=DocumentId(f"doc-{number}"),
-        version=1,
-        path="a.md",
-        title="A",
-        heading=(),
-        page=None,
-        start=0,
-        end=len(text),
-        text=text,
-        content_sha256="0" * 64,
-        access_class=AccessClassId("0" * 32),
-        classification="public",
-        kb="kb",
-    )
-    return Source(number, passage, 0.9)
 
 
 def asked(*sources: Source) -> AnswerRequest:
