@@ -18,6 +18,12 @@ MOUNTS = Path("/proc/self/mountinfo")
 _EXPECTED = {"inhouse", "setuptools"}
 """Distributions whose .pth files are known: an editable installation of this product, and setuptools' shim."""
 
+_SYSTEMS_OWN = "43d81125d92376b1a69d53a71126a041cc9a18d8080e92dea0a2ae23be138b1e"
+"""The SHA-256 of the `sitecustomize` that Debian and Ubuntu ship with every Python. It starts `_REPORTER` where that is
+installed, which sends off what crashed, and else does nothing."""
+
+_REPORTER = "apport_python_hook"
+
 _NETWORKED = {
     "9p",
     "afs",
@@ -41,13 +47,19 @@ _NETWORKED = {
 
 def foreign_start_files() -> list[Path]:
     """Every .pth file, `sitecustomize` and `usercustomize` that this Python starts with and that neither this product nor
-    setuptools brought in just this form. Each of them runs code, or lets other folders' code in, before any program."""
+    setuptools nor Debian brought in just this form. Each of them runs code, or lets other folders' code in, before any
+    program."""
     found = [path for folder in _site_folders() for path in sorted(folder.glob("*.pth")) if not _as_installed(path)]
     for name in ("sitecustomize", "usercustomize"):
         spec = importlib.util.find_spec(name)
-        if spec is not None and spec.origin:
+        if spec is not None and spec.origin and not _is_systems_own(Path(spec.origin)):
             found.append(Path(spec.origin))
     return found
+
+
+def _is_systems_own(path: Path) -> bool:
+    same = hashlib.sha256(path.read_bytes()).hexdigest() == _SYSTEMS_OWN
+    return same and importlib.util.find_spec(_REPORTER) is None
 
 
 def is_sealed() -> bool:

@@ -108,6 +108,32 @@ def test_s1_code_that_starts_with_every_python_is_named_by_doctor(
     custom.unlink()
 
 
+DEBIANS = """\
+# install the apport exception handler if available
+try:
+    import apport_python_hook
+except ImportError:
+    pass
+else:
+    apport_python_hook.install()
+"""
+
+
+def test_s1_what_debian_starts_with_every_python_is_named_only_where_it_does_something(
+    other_python: tuple[Path, Path], tmp_path: Path
+) -> None:
+    python, folder = other_python
+    custom, reporter = folder / "sitecustomize.py", folder / "apport_python_hook.py"
+    custom.write_text(DEBIANS)
+    assert str(custom) not in findings(python, tmp_path)["start files"]["found"]
+    reporter.write_text("def install():\n    pass\n")
+    assert str(custom) in findings(python, tmp_path)["start files"]["found"]
+    reporter.unlink()
+    custom.write_text(DEBIANS + "import json\n")
+    assert str(custom) in findings(python, tmp_path)["start files"]["found"]
+    custom.unlink()
+
+
 def test_s1_a_start_file_of_setuptools_that_was_changed_is_foreign_too(other_python: tuple[Path, Path], tmp_path: Path) -> None:
     python, folder = other_python
     information = folder / "setuptools-1.dist-info"
