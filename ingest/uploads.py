@@ -172,6 +172,12 @@ def is_upload(source: str) -> bool:
     return source.startswith(_PREFIX)
 
 
+def label_in(source: str) -> tuple[str, str]:
+    """The knowledge base and the classification of a source of uploads, for people to read."""
+    kb, classification, _ = source.removeprefix(_PREFIX).rsplit("/", 2)
+    return kb, classification
+
+
 def plain_name(said: str) -> str:
     """What a person called a file, as one line that shows as it is: the last part of a path, without what cannot be printed or
     turns the direction of writing, and not longer than a name on a disk. Never used as a path."""

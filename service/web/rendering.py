@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ingest.uploads import is_upload, label_in
 from policies.errors import InhouseError
 from policies.identity import Role
 from service.web.visiting import Visitor
@@ -90,6 +91,7 @@ def _environment() -> Environment:
         loader=PackageLoader("service.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     made.filters["data"] = _data
+    made.filters["source_name"] = _source_name
     return made
 
 
@@ -119,6 +121,14 @@ def _show_destinations(state: Any) -> None:
                 shown.append(Token("text", "", 0, content=f" ({leads.pop()})"))
         if block.children:
             block.children = shown
+
+
+def _source_name(source: str) -> str:
+    """A source as people call it: uploads, which have no folder, by the label that they came under."""
+    if not is_upload(source):
+        return source
+    kb, classification = label_in(source)
+    return str(texts()["documents"]["uploaded_to"]).format(kb=kb, classification=classification)
 
 
 def _data(value: Any) -> Markup:

@@ -84,6 +84,11 @@ def test_an_uploaded_file_is_found_downloaded_replaced_and_removed(
     assert (added["actor"], added["payload"]["document"]) == ("ursa", told["document"])
     original = f"/web/sources/{told['document']}/original?version="
     assert ursa.client.get(original + "1").content == first
+    # Who has nothing but uploads sees their runs, under a name for people.
+    page = ursa.client.get("/documents/runs").text
+    assert "Uploaded to uploaded, internal" in page
+    assert "upload:" not in page
+    assert added["payload"]["run"] in page
     # A prune of another folder leaves it, and so does its own run, which no page begins again.
     folder = tmp_path / "other"
     folder.mkdir()
@@ -110,6 +115,9 @@ def test_a_file_that_cannot_be_read_is_quarantined_with_its_reason_and_the_versi
     good = b"The lift of the uploaded house is tested in May."
     version = ursa.send("lift.txt", good).json()
     broken = ursa.send("plan.pdf", b"%PDF-1.4 nothing uploaded").json()
+    page = ursa.client.get("/documents/quarantine").text
+    assert "Uploaded to uploaded, internal" in page
+    assert "upload:" not in page
     assert (broken["outcome"], broken["reason"]) == ("quarantined", "damaged")
     assert "not a whole file of its kind" in broken["meaning"]
     page = ursa.client.get("/documents/quarantine").text
