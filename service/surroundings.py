@@ -20,7 +20,7 @@ _EXPECTED = {"inhouse", "setuptools"}
 
 _SYSTEMS_OWN = "43d81125d92376b1a69d53a71126a041cc9a18d8080e92dea0a2ae23be138b1e"
 """The SHA-256 of the `sitecustomize` that Debian and Ubuntu ship with every Python. It starts `_REPORTER` where that is
-installed, which sends off what crashed, and else does nothing."""
+installed, which keeps what crashed, with what it held, to be sent off; else it does nothing."""
 
 _REPORTER = "apport_python_hook"
 
