@@ -93,7 +93,7 @@ class AnswerEngine:
         runtime: Runtime | Choose,
         record: Recorder,
         options: AnswerOptions,
-        moment: Moment = lambda principal: object(),
+        moment: Moment,
     ) -> None:
         self._permit = permit
         self._search = search
@@ -273,5 +273,9 @@ def _cut(question: Record, reply: _Reply, lost: SourcesChanged | AuthenticationR
 
 
 async def _require(standing: Standing, passages: Sequence[Passage]) -> None:
-    """`Standing.require`, on a thread: it reads from the disk where something has changed."""
-    await anyio.to_thread.run_sync(standing.require, [one.id for one in passages])
+    """`Standing.require`, on a thread: it reads from the disk where something has changed. What changes while the thread's
+    word is on its way back is seen too."""
+    ids = [one.id for one in passages]
+    await anyio.to_thread.run_sync(standing.require, ids)
+    while not standing.holds():
+        await anyio.to_thread.run_sync(standing.require, ids)

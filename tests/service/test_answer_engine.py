@@ -68,6 +68,7 @@ class World:
             runtime=runtime,
             record=self.record,
             options=AnswerOptions(**{"threshold": 0.0, **options}),
+            moment=lambda principal: (self.store.moment, frozenset(self.classes)),
         )
 
     def told(self) -> list[tuple[str, Mapping[str, Any]]]:

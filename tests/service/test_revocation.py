@@ -15,6 +15,7 @@ from policies.database import Changes, writing
 from policies.errors import AccessDenied, AuthenticationRequired, NotFoundError, SourcesChanged
 from policies.identity import Principal
 from policies.people import PERSON, PeopleStore
+from service.answer.standing import Standing
 from service.answer.types import AnswerEvent, Delta, Done
 from service.operations.documents import view
 from service.operations.search import found
@@ -93,6 +94,27 @@ def test_an_answer_under_way_ends_before_its_next_piece_and_that_is_recorded(
     assert [one.text for one in events] == [whole[0].text]  # type: ignore[union-attr]
     record = bench.events("question:refused")[-1]
     assert (record.actor, record.payload["paths"]) == ("dora", ["board/merger.md"])
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_changes_between_the_last_look_and_the_piece_is_seen_too(
+    workbench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    bench = workbench(INHOUSE_ANSWER__THRESHOLD="0.0")
+    bench.ingest()
+    dora, require = bench.installation.people.principal("dora"), Standing.require
+    looks: list[bool] = []
+
+    def changes_behind(standing: Standing, *rest: Any) -> None:
+        require(standing, *rest)
+        looks.append(True)
+        if len(looks) == 1:
+            CHANGES[change](bench)
+
+    monkeypatch.setattr(Standing, "require", changes_behind)
+    with pytest.raises((SourcesChanged, AuthenticationRequired)) as cut:
+        said(bench, dora, lambda: None)
+    assert cut.value.events == []  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -118,6 +118,7 @@ class World:
             runtime=ExtractiveRuntime(EMBEDDER),
             record=record,
             options=AnswerOptions(),
+            moment=lambda principal: self.store.moment,
         )
 
         async def whole() -> Any:
