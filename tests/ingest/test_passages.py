@@ -110,15 +110,31 @@ def test_a_line_that_heads_prose_without_a_mark_is_a_title_and_a_line_of_prose_i
         "Trains leave at 7:00.",
         "Dear Anna,",
         "The pump is new",
-        "Every week the pump gets oil and the valve gets grease",
-        "Seven words and more than that are here in this one line now",
+        "Many more words than what stands above some other lines of a document",
         "---",
     ],
 )
 def test_what_tells_something_itself_or_goes_on_is_no_title(line: str) -> None:
-    text = f"Pumps are serviced in spring.\n{line}\nThe pump of the north hall is serviced in May."
+    prose = "The pump of the north hall is serviced in May, and that of the south hall, the older one of the two, in June."
+    text = f"Pumps are serviced in spring.\n{line}\n{prose}"
     assert "title" not in [kind for kind, _ in kinds(text)]
     assert "title" in [kind for kind, _ in kinds(text.replace(line, "North hall"))]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Pumps are serviced in spring. Valves are not.\n"
+        "Every week the north pump gets oil, some grease\n"
+        "Then somebody writes down into the book what it got.",
+        "The plan of each hall hangs beside the doors of\n"
+        "Building Two\n"
+        "The pump of the north hall is serviced in May each year.",
+    ],
+    ids=["it goes on to the margin", "a sentence has not ended"],
+)
+def test_a_line_in_mid_prose_is_no_title(text: str) -> None:
+    assert "title" not in [kind for kind, _ in kinds(text)]
 
 
 def test_a_title_begins_no_passage_and_ends_none() -> None:
