@@ -273,9 +273,7 @@ def _cut(question: Record, reply: _Reply, lost: SourcesChanged | AuthenticationR
 
 
 async def _require(standing: Standing, passages: Sequence[Passage]) -> None:
-    """`Standing.require`, on a thread: it reads from the disk where something has changed. What changes while the thread's
-    word is on its way back is seen too."""
-    ids = [one.id for one in passages]
-    await anyio.to_thread.run_sync(standing.require, ids)
+    """`Standing.require` where something has changed, on a thread, since it reads from the disk; what changes while the
+    thread's word is on its way back is seen too."""
     while not standing.holds():
-        await anyio.to_thread.run_sync(standing.require, ids)
+        await anyio.to_thread.run_sync(standing.require, [one.id for one in passages])
